@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ *	IP port forwarding: connections to a port of the gateway are carried
+ *	on to a host of the masqueraded network.
+ *
+ *	The first part is the interface to user space; kernel and tool share
+ *	this file.
+ */
+#ifndef _LINUX_IP_PORTFW_H
+#define _LINUX_IP_PORTFW_H
+
+/*
+ *	setsockopt(fd, IPPROTO_IP, option, &edits, sizeof(edits)) on a raw
+ *	socket, for root. They follow ipfwadm's commands (append, delete,
+ *	flush) with 6 in the place of the chain.
+ *
+ *	ADD	makes a rule, or gives the one that the local address and
+ *		port have already another destination, in one step
+ *	DEL	takes the rule of a local address and port away
+ *	FLUSH	takes all of them away; all fields are ignored
+ *
+ *	Errors: EPERM not root, EINVAL wrong length or field, ENOENT no such
+ *	rule (DEL), ENOMEM (ADD). Nothing has changed then.
+ */
+#define IP_PORTFW_ADD	(65 | 6 << 8)
+#define IP_PORTFW_DEL	(66 | 6 << 8)
+#define IP_PORTFW_FLUSH	(67 | 6 << 8)
+
+/*
+ *	Addresses and ports in host byte order.
+ */
+struct ip_portfw_edits {
+	unsigned short	protocol;	/* IPPROTO_TCP or IPPROTO_UDP	*/
+	unsigned int	laddr;		/* local; 0: any of the gateway	*/
+	unsigned int	raddr;		/* the host inside		*/
+	unsigned short	lport;
+	unsigned short	rport;
+	unsigned short	dummy;		/* ignored			*/
+};
+
+/*
+ *	A local port can't be one of those that masquerading gives out.
+ */
+#define IP_PORTFW_MASQ_FIRST	61000
+#define IP_PORTFW_MASQ_LAST	65096
+
+/*
+ *	/proc/net/ip_portfw is the table for people: a heading and a line a
+ *	rule, oldest first, each padded to IP_PORTFW_LINE bytes with its
+ *	newline.
+ */
+#define IP_PORTFW_HEADING	"Prot Local Addr/Port > Remote Addr/Port"
+#define IP_PORTFW_LINE		64
+
+#ifdef __KERNEL__
+
+#include <linux/config.h>
+
+/*
+ *	What the rest of the kernel calls. Without the option nothing of it
+ *	remains, and before the first rule no more than a test for NULL.
+ */
+#ifdef CONFIG_IP_MASQUERADE_IPPORTFW
+
+#include <linux/types.h>
+
+struct sk_buff;
+struct device;
+
+extern void *ip_portfw_active;
+
+/*
+ *	A packet for one of the gateway's addresses (bottom half). Returns 1
+ *	if it was rewritten and is to be forwarded, 0 if it is not ours, -1
+ *	if it is to be dropped.
+ */
+extern int ip_portfw_do_in(struct sk_buff *skb);
+#define ip_portfw_in(skb)	(ip_portfw_active ? ip_portfw_do_in(skb) : 0)
+
+/*
+ *	A packet that is to be masqueraded (bottom half). Returns 1 if it
+ *	belongs to a forwarded connection and has been rewritten, else 0.
+ */
+extern int ip_portfw_do_out(struct sk_buff *skb);
+#define ip_portfw_out(skb)	(ip_portfw_active ? ip_portfw_do_out(skb) : 0)
+
+/*
+ *	setsockopt (process context). Returns 0 or a negative errno.
+ */
+extern int ip_portfw_ctl(int option, void *user, int len);
+#define ip_portfw_option(n)	((n) >= IP_PORTFW_ADD && (n) <= IP_PORTFW_FLUSH)
+
+/*
+ *	Adds our connections to /proc/net/ip_masquerade (process context):
+ *	*len bytes of buffer are filled, up to position *pos of the file;
+ *	length bytes from offset are wanted.
+ */
+extern void ip_portfw_procinfo(char *buffer, int *len, off_t *pos,
+			       off_t offset, int length);
+
+/*
+ *	Called once at boot.
+ */
+extern void ip_portfw_init(void);
+
+#else
+
+#define ip_portfw_in(skb)				0
+#define ip_portfw_out(skb)				0
+#define ip_portfw_option(n)				0
+#define ip_portfw_ctl(option, user, len)		0
+#define ip_portfw_procinfo(buffer, len, pos, offset, length)	do { } while (0)
+#define ip_portfw_init()				do { } while (0)
+
+#endif /* CONFIG_IP_MASQUERADE_IPPORTFW */
+#endif /* __KERNEL__ */
+#endif /* _LINUX_IP_PORTFW_H */
