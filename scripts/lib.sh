@@ -56,23 +56,30 @@ key() {
 
 # once DIR KEY COMMAND...: makes DIR by COMMAND unless it is already there as
 # made from KEY. COMMAND finds in $out the (new, empty) folder to fill; DIR is
-# replaced only when COMMAND has succeeded, and two at a time wait.
+# replaced only when COMMAND has succeeded, and two at a time wait. The key is
+# kept beside DIR, in DIR.key.
 once() {
 	local dir=$1 key=$2 lock
 	shift 2
 	mkdir -p "${dir%/*}"
 	exec {lock}>"$dir.lock"
 	flock "$lock"
-	if [ "$(cat "$dir/.key" 2>/dev/null)" != "$key" ]; then
+	if [ ! -d "$dir" ] || [ "$(cat "$dir.key" 2>/dev/null)" != "$key" ]; then
 		out=$dir.new
 		rm -rf "$out"
 		mkdir "$out"
 		"$@"
-		echo "$key" >"$out/.key"
-		rm -rf "$dir"
+		rm -rf "$dir.key" "$dir"
 		mv "$out" "$dir"
+		echo "$key" >"$dir.key"
 	fi
 	exec {lock}>&-
+}
+
+# supported VERSION: dies if it is no kernel that we can build.
+supported() {
+	[[ $1 =~ ^2\.0\.(2[7-9]|3[0-9]|40)$ ]] ||
+		die "'$1' is not supported: 2.0.27 to 2.0.40 are"
 }
 
 # hooks_for VERSION: the file of patches/ for that kernel. The names are

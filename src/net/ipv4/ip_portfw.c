@@ -201,39 +201,45 @@ static struct ip_portfw_rule *rule_match(int protocol, __u32 daddr, __u16 dport)
 
 static int rule_add(const struct ip_portfw_rule *new)
 {
-	struct ip_portfw_rule *r, **chain;
+	struct ip_portfw_rule *spare, *r, **chain;
 	int err;
 
-	r = rules ? rule_get(new->protocol, new->laddr, new->lport) : NULL;
-	if (r) {
+	/* what may sleep comes first, lest two make one rule twice */
+	spare = kmalloc(sizeof(*spare), GFP_KERNEL);
+	if (spare == NULL)
+		return -ENOMEM;
+	start_bh_atomic();
+	while (!ip_portfw_active) {
+		end_bh_atomic();
+		err = tables_get();
+		if (err) {
+			kfree_s(spare, sizeof(*spare));
+			return err;
+		}
 		start_bh_atomic();
+	}
+
+	r = rule_get(new->protocol, new->laddr, new->lport);
+	if (r) {
 		r->raddr = new->raddr;
 		r->rport = new->rport;
-		end_bh_atomic();
-		return 0;
+	} else {
+		r = spare;
+		spare = NULL;
+		*r = *new;
+		chain = rule_chain(r->protocol, r->laddr, r->lport);
+		r->hash_next = *chain;
+		*chain = r;
+		r->next = NULL;
+		r->pprev = rules_end;
+		*rules_end = r;
+		rules_end = &r->next;
+		if (r->laddr == 0)
+			rules_any++;
 	}
-
-	r = kmalloc(sizeof(*r), GFP_KERNEL);
-	if (r == NULL)
-		return -ENOMEM;
-	err = tables_get();
-	if (err) {
-		kfree_s(r, sizeof(*r));
-		return err;
-	}
-	*r = *new;
-
-	start_bh_atomic();
-	chain = rule_chain(r->protocol, r->laddr, r->lport);
-	r->hash_next = *chain;
-	*chain = r;
-	r->next = NULL;
-	r->pprev = rules_end;
-	*rules_end = r;
-	rules_end = &r->next;
-	if (r->laddr == 0)
-		rules_any++;
 	end_bh_atomic();
+	if (spare)
+		kfree_s(spare, sizeof(*spare));
 	return 0;
 }
 
@@ -268,7 +274,7 @@ static __inline__ struct ip_masq **conn_chain(int protocol, __u32 client,
 	return &conn_tab[hash(protocol, client, port, CONN_BITS)];
 }
 
-static void half_open_end_it(struct ip_portfw_conn *c)
+static void half_open_over(struct ip_portfw_conn *c)
 {
 	*c->half_pprev = c->half_next;
 	if (c->half_next)
@@ -285,7 +291,7 @@ static void conn_free(struct ip_portfw_conn *c)
 
 	del_timer(&c->ms.timer);
 	if (c->half_pprev)
-		half_open_end_it(c);
+		half_open_over(c);
 	p = conn_chain(c->ms.protocol, c->ms.daddr, c->ms.dport);
 	while (*p != &c->ms)
 		p = &(*p)->m_link;
@@ -454,7 +460,8 @@ static int packet_begins(const struct sk_buff *skb, __u16 *ports)
 		len = ulen;
 	}
 	return csum_tcpudp_magic(iph->saddr, iph->daddr, len, iph->protocol,
-				 csum_partial((char *) ports, len, 0)) == 0;
+				 csum_partial((unsigned char *) ports, len,
+					      0)) == 0;
 }
 
 /*
@@ -526,7 +533,7 @@ static __inline__ void conn_saw(struct ip_portfw_conn *c, __u16 *ports,
 	}
 	if (c->half_pprev) {
 		if (fin == SEEN_FIN_OUT && !(c->seen & SEEN_RST))
-			half_open_end_it(c);
+			half_open_over(c);
 		else if (timeout > HALF_OPEN_EXPIRE)
 			timeout = HALF_OPEN_EXPIRE;
 	}
@@ -606,22 +613,14 @@ int ip_portfw_do_out(struct sk_buff *skb)
  */
 
 /*
- *	Can packets be sent on to this address (host byte order)? It must be
- *	that of one host, and not of this one, where they came from.
+ *	Is this (host byte order) the address of one host? An interface whose
+ *	own address isn't known yet makes ip_chk_addr() take every address for
+ *	ours, so whether it is really another host's can't be asked here.
  */
-static int edits_raddr_ok(__u32 raddr)
+static int edits_addr_ok(__u32 addr)
 {
-	return raddr != 0 && raddr < 0xe0000000 &&
-		ip_chk_addr(htonl(raddr)) == 0;
-}
-
-/*
- *	And can they come to it? 0 stands for all that are ours.
- */
-static int edits_laddr_ok(__u32 laddr)
-{
-	return laddr < 0xe0000000 &&
-		(laddr == 0 || ip_chk_addr(htonl(laddr)) != IS_BROADCAST);
+	return addr != 0 && addr < 0xe0000000 &&
+		ip_chk_addr(htonl(addr)) != IS_BROADCAST;
 }
 
 int ip_portfw_ctl(int option, void *user, int len)
@@ -647,7 +646,7 @@ int ip_portfw_ctl(int option, void *user, int len)
 
 	if (e.protocol != IPPROTO_TCP && e.protocol != IPPROTO_UDP)
 		return -EINVAL;
-	if (e.lport == 0 || !edits_laddr_ok(e.laddr) ||
+	if (e.lport == 0 || (e.laddr != 0 && !edits_addr_ok(e.laddr)) ||
 	    (e.lport >= IP_PORTFW_MASQ_FIRST && e.lport <= IP_PORTFW_MASQ_LAST))
 		return -EINVAL;
 	rule.protocol = e.protocol;
@@ -663,7 +662,8 @@ int ip_portfw_ctl(int option, void *user, int len)
 		return 0;
 	}
 
-	if (e.rport == 0 || !edits_raddr_ok(e.raddr))
+	if (e.rport == 0 || !edits_addr_ok(e.raddr) ||
+	    LOOPBACK(htonl(e.raddr)))
 		return -EINVAL;
 	rule.raddr = htonl(e.raddr);
 	rule.rport = htons(e.rport);

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A laboratory of old machines: guests in QEMU, hosts in network namespaces
+and stations of the test itself, joined by wires that can be listened to."""
+
+from .frames import ICMP, IP, TCP, UDP, Ether, Frame, Frames, check_sums
+from .host import Host, NoNamespaces
+from .kernel import TOP, guest, kernel
+from .loop import Late, LabError, loop
+from .machine import Machine, Panic
+from .network import BOOT_SCRIPT, CLIENT, INSIDE, OUTSIDE, SERVER, Lab, example
+from .result import CommandFailed, Result
+from .station import Station
+from .wire import Wire

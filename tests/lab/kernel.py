@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the machines boot: made by the project's own scripts when needed."""
+
+import functools
+import pathlib
+import subprocess
+
+from .loop import LabError
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+
+
+def _made(*argv):
+    """Run a script that prints the folder it has made."""
+    script = subprocess.run([TOP / argv[0], *argv[1:]], stdout=subprocess.PIPE, text=True)
+    if script.returncode:
+        raise LabError(f'{" ".join(argv)} failed: see above')
+    return TOP / script.stdout.strip()
+
+
+@functools.cache
+def kernel(version='2.0.40', flavour='on', fragment=None):
+    """The folder of a built kernel: bzImage, vmlinux, System.map, config."""
+    return _made('scripts/build-kernel', *(['-c', str(fragment)] if fragment else []), version, flavour)
+
+
+@functools.cache
+def guest():
+    """The folder of the guests' user land."""
+    return _made('tests/guest/build')
