@@ -2,7 +2,6 @@
 """What all tests share."""
 
 import os
-import socket
 
 import pytest
 

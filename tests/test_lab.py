@@ -9,11 +9,11 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
 
-from lab import (ICMP, IP, TCP, UDP, CommandFailed, Lab, LabError, Late, Panic, Wire, check_sums, guest, kernel, loop)
+from lab import (ICMP, IP, TCP, UDP, CommandFailed, Lab, LabError, Late, Panic, Wire, check_sums, kernel,
+                 loop)
 from lab.wire import Port
 
 PAGE = 'A page of the inside host.\n'
@@ -225,7 +225,7 @@ def physical():
     return {name: int(address, 16) & 0x3fffffff for address, _, name in map(str.split, lines)}
 
 
-def test_dead_qemu_is_reported(small):
+def test_dead_qemu_is_reported():
     with Lab(kernel('2.0.40', 'stock')) as net:
         machine = net.machine('mortal', [])
         net.boot()

@@ -85,3 +85,11 @@
 #define outsb(port, from, n) ({ mb(); outsb(port, from, n); })
 #define outsw(port, from, n) ({ mb(); outsw(port, from, n); })
 #define outsl(port, from, n) ({ mb(); outsl(port, from, n); })
+
+/* A device that is told something looks at memory and changes it. */
+#undef outb
+#define outb(x, port) ({ mb(); __outb((x), (port)); mb(); })
+#undef outw
+#define outw(x, port) ({ mb(); __outw((x), (port)); mb(); })
+#undef outl
+#define outl(x, port) ({ mb(); __outl((x), (port)); mb(); })

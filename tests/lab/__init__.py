@@ -2,7 +2,11 @@
 """A laboratory of old machines: guests in QEMU, hosts in network namespaces
 and stations of the test itself, joined by wires that can be listened to."""
 
-from .frames import ICMP, IP, TCP, UDP, Ether, Frame, Frames, check_sums
+from .frames import Frame, Frames, check_sums  # before scapy: it silences its warnings
+
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.l2 import Ether
+
 from .host import Host, NoNamespaces
 from .kernel import TOP, guest, kernel
 from .loop import Late, LabError, loop

@@ -7,7 +7,7 @@ import time
 
 logging.getLogger('scapy').setLevel(logging.ERROR)     # it warns of this machine's own routes
 
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.utils import wrpcap
 

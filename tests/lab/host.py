@@ -94,8 +94,9 @@ class Host:
     def wait_listening(self, port, timeout=30):
         """Wait until a program listens on a TCP port."""
         def listening():
-            for table in ('tcp', 'tcp6'):
-                for line in pathlib.Path(f'/proc/{self.pid}/net/{table}').read_text().splitlines()[1:]:
+            tables = pathlib.Path(f'/proc/{self.pid}/net')
+            for table in (*tables.glob('tcp'), *tables.glob('tcp6')):
+                for line in table.read_text().splitlines()[1:]:
                     _, local, _, state, *_ = line.split()
                     if local.endswith(f':{port:04X}') and state == '0A':
                         return True

@@ -2,10 +2,8 @@
 """Machines: a 2.0 kernel and its user land in QEMU."""
 
 import contextlib
-import os
 import pathlib
 import re
-import select
 import shlex
 import shutil
 import socket
@@ -81,7 +79,8 @@ class _Line:
 class Machine:
     """A guest. `nics` are (wire, mac) in the order of eth0, eth1 …; `files`
     lie over the user land of `guest`; /etc/rc is the boot script. `person`
-    has the second serial line: 'stdio', or the path of a Unix socket."""
+    has the second serial line: 'stdio', or the path of a Unix socket. The root
+    file system has `free` KB to spare."""
 
     def __init__(self, name, kernel, guest, nics=(), files=None, memory=16, cmdline='', nic='pcnet',
                  cpu='pentium', icount=False, person=None, free=2048, qemu=()):
@@ -101,7 +100,7 @@ class Machine:
 
     def start(self):
         """Switch it on. `ready` waits until it has booted."""
-        self.dead = None
+        self.dead, self._watched = None, 0
         self._console = _Line(self._watch, self._ended)
         self._control = _Line(lambda: None, lambda: None)
         cards, theirs = [], [self._console.theirs, self._control.theirs]
@@ -200,8 +199,10 @@ class Machine:
         return self._console.data.decode(errors='replace')
 
     def _watch(self):
-        if self.dead is None and FATAL.search(self._console.data):
+        data = self._console.data
+        if self.dead is None and FATAL.search(data, self._watched):
             self._die('the kernel has failed')
+        self._watched = max(0, len(data) - 100)
 
     def _ended(self):
         if self.dead is None:
@@ -213,10 +214,9 @@ class Machine:
 
     def _panic(self):
         # The kernel may still be writing its last words.
-        size = -1
-        while size != len(self._console.data):
-            size = len(self._console.data)
-            loop.lock.wait(0.2)
+        data, size = self._console.data, 0
+        while loop.lock.wait_for(lambda: len(data) > size, 0.2):
+            size = len(data)
         return Panic(self)
 
     # Its control line
@@ -259,7 +259,8 @@ class Machine:
         return result.checked() if check else result
 
     def background(self, command, log='/dev/null'):
-        """Start a simple command as a daemon; returns its process number."""
+        """Start a simple command (no shell built-in) as a daemon; returns its
+        process number."""
         return int(self.sh(f'(exec {command}) </dev/null >{log} 2>&1 & echo $!').out)
 
     def until(self, command, timeout=60):

@@ -6,7 +6,9 @@ import itertools
 import socket
 import struct
 
-from .frames import Frames, ICMP, IP, Ether, wanted
+from scapy.layers.inet import ICMP, IP
+
+from .frames import Frames, wanted
 from .loop import Late, LabError, loop
 
 ARP = b'\x08\x06'
