@@ -33,9 +33,8 @@ def test_a_web_page_comes_from_inside(net):
 
 
 def test_netstat_and_ipfwadm_show_the_connection_while_it_lives(net):
-    net.client.sh('mkfifo /tmp/keep; (sleep 1000 >/tmp/keep) & '
-                  'nc -p 7892 194.160.1.1 80 </tmp/keep >/dev/null 2>&1 &')
-    row = net.gateway.until('netstat -M -n | grep :7892').out.split()
+    net.client.sh('(/bin/sleep 1000 | nc -p 7892 194.160.1.1 80) >/dev/null 2>&1 &')
+    row = net.gateway.until("netstat -M -n | grep -w 7892").out.split()
     assert [row[0], *row[2:]] == ['tcp', '10.0.0.2', '163.158.1.2', '80', '->', '7892', '(80)'], row
     row = net.gateway.sh('ipfwadm -M -l -n | grep 7892').out.split()
     assert [row[0], *row[2:]] == ['tcp', '10.0.0.2', '163.158.1.2', '80', '(80)', '->', '7892'], row

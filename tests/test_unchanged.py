@@ -18,6 +18,7 @@ RC = '''\
 /sbin/ipfwadm -F -a masquerade -S 10.0.0.0/8 -D 0.0.0.0/0
 /sbin/ipfwadm -F -a accept -b -S 192.0.2.0/24 -D 163.158.1.0/24
 '''
+FIRST_ID = 0x4000       # of the packets we send; the gateway's own are below
 OUTER, INNER = '163.158.1.2', '10.0.0.2'
 
 
@@ -66,9 +67,9 @@ def script():
     yield 'outside', IP(src=OUTER, dst='10.0.0.2') / TCP(sport=6, dport=80, flags='S')
     yield 'inside', IP(src='192.0.2.9', dst=OUTER, ttl=1) / UDP(sport=5, dport=6)
     # in fragments
-    for fragment in (IP(src=INNER, dst=OUTER, id=77) / UDP(sport=1027, dport=9) / (data * 4)).fragment(1000):
+    for fragment in (IP(src=INNER, dst=OUTER, id=1077) / UDP(sport=1027, dport=9) / (data * 4)).fragment(1000):
         yield 'inside', fragment
-    for fragment in (IP(src=OUTER, dst=lab.OUTSIDE, id=78) / UDP(sport=9, dport=61003) / (data * 4)).fragment(1000):
+    for fragment in (IP(src=OUTER, dst=lab.OUTSIDE, id=1078) / UDP(sport=9, dport=61003) / (data * 4)).fragment(1000):
         yield 'outside', fragment
 
 
@@ -76,32 +77,26 @@ def frames_of(flavour):
     """All that comes out, packet by packet of the script, on both sides."""
     with lab.example(lab.kernel(flavour=flavour), server='station', rc=RC) as net:
         net.boot()
-        net.server._answers.append(lab.network.ipaddress.ip_network('192.0.2.0/24'))
         net.gateway.sh('/sbin/route add -net 192.0.2.0 netmask 255.255.255.0 gw 10.0.0.2')
         came = []
         stations = {'inside': net.server, 'outside': net.client}
         near = {'inside': lab.INSIDE, 'outside': lab.OUTSIDE}
         for number, (side, packet) in enumerate(script()):
-            packet.id = packet.id if packet.id != 1 else 100 + number
+            packet.id = FIRST_ID + (packet.id if packet.frag or packet.flags.MF else number)
             station = stations[side]
-            station.send_raw(station.resolve(near[side]) and bytes.fromhex(net_mac(station, near[side]))
-                             + station._mac + b'\x08\0' + bytes(packet))
+            station.send_raw(station.frame(packet, to=near[side]))
             for name, other in stations.items():
                 other.ping(near[name])
-                came.append((number, name, sorted(unlike(f) for f in other.inbox.packets)))
+                came.append((number, name, sorted(lasting(f) for f in other.inbox.packets)))
                 other.inbox.clear()
         return came
 
 
-def net_mac(station, ip):
-    return station.resolve(ip).hex()
-
-
-def unlike(packet):
-    """A frame's bytes, without what differs from boot to boot: the
-    identification of a packet that the gateway itself made."""
+def lasting(packet):
+    """A packet's bytes, but for the identification of one that the gateway
+    itself made: it counts them, and a ping may be repeated."""
     ip = packet[IP].copy()
-    if ip.src in (lab.INSIDE, lab.OUTSIDE) and ICMP in ip:
+    if ip.id < FIRST_ID:
         ip.id = ip.chksum = 0
     return bytes(ip)
 

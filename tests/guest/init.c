@@ -5,7 +5,8 @@
  * unchanged. The second, ttyS1, is for a person.
  *
  * Once the machine is up and /etc/rc has run, "\001READY\n" goes out on ttyS0.
- * On SIGUSR1 all other processes are killed and none is started again.
+ * On SIGUSR1 all other processes are killed and none is started again. On
+ * SIGTERM, which is what "reboot" sends, the machine starts anew.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -185,6 +187,12 @@ static void be_alone(int sig)
 		pause();
 }
 
+static void start_anew(int sig)
+{
+	sync();
+	reboot(RB_AUTOBOOT);
+}
+
 int main(void)
 {
 	pid_t lab, person, dead;
@@ -194,6 +202,7 @@ int main(void)
 	line = open_line("/dev/ttyS0", 1);
 	fcntl(line, F_SETFD, FD_CLOEXEC);
 	signal(SIGUSR1, be_alone);
+	signal(SIGTERM, start_anew);
 	if (failed)
 		write(line, failed, strlen(failed));
 	run_rc(line);

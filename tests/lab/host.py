@@ -76,8 +76,15 @@ class Host:
     def wait(self, process, timeout=120, what=None):
         """Wait for a started program's end, and return its exit status."""
         end = os.pidfd_open(process.pid)
+
+        def ended(events):
+            # An event may be that of the last descriptor with this number.
+            if process.poll() is not None:
+                loop.remove(end)
+                loop.news()
+
         try:
-            loop.add(end, lambda events: (loop.remove(end), loop.news()))
+            loop.add(end, ended)
             loop.wait(lambda: process.poll() is not None, timeout, f'{self.name}: end of {what or process.args}')
         finally:
             loop.remove(end)

@@ -66,15 +66,18 @@ class Station:
             loop.wait(lambda: ip in self._known, 30, f'station {self.ip}: ARP reply of {ip}')
         return self._known[ip]
 
-    def frame(self, packet):
-        """The bytes of a packet in the frame that would carry it from here."""
+    def frame(self, packet, to=None):
+        """The bytes of a packet in the frame that would carry it from here, or
+        that carries it to the neighbour `to`."""
         if 'src' not in packet.fields:
             packet = packet.copy()
             packet.src = self.ip
         if len(packet) > 1500:
             raise LabError(f'{len(packet)} bytes are too long for a frame: {packet.summary()}')
-        near = self.via is None or ipaddress.ip_address(packet.dst) in self.network
-        return self.resolve(packet.dst if near else self.via) + self._mac + b'\x08\0' + bytes(packet)
+        if to is None:
+            near = self.via is None or ipaddress.ip_address(packet.dst) in self.network
+            to = packet.dst if near else self.via
+        return self.resolve(to) + self._mac + b'\x08\0' + bytes(packet)
 
     def send(self, *packets):
         """Send IP packets (from our own address unless they say otherwise)."""

@@ -59,18 +59,20 @@ struct ip_portfw_conn {
 	struct ip_masq	ms;		/* m_link is the index's chain	 */
 	unsigned long	expires;	/* jiffies; the timer may be early */
 	struct ip_portfw_conn *half_next, **half_pprev;
-	unsigned	seen;		/* of TCP, from both sides	 */
+	unsigned	seen;
 };
 
 #define SEEN_FIN_IN	1
 #define SEEN_FIN_OUT	2
 #define SEEN_FIN	(SEEN_FIN_IN | SEEN_FIN_OUT)
 #define SEEN_RST	4
+#define SEEN_ANSWER	8
 
 /*
- *	A connection is half open until the host inside has answered. They
- *	are few, the oldest gives way, and they are soon forgotten: a flood
- *	must not take the gateway's memory.
+ *	A connection is half open until the host inside has answered, and of
+ *	TCP until the client has taken up the answer. They are few, the oldest
+ *	gives way, and they are soon forgotten, counted from their first packet:
+ *	nobody keeps one, or a rule that is gone, alive from outside alone.
  */
 #define HALF_OPEN_MAX		1024
 #define HALF_OPEN_EXPIRE	(60 * HZ)
@@ -412,22 +414,20 @@ static __inline__ struct ip_portfw_conn *conn_out_get(int protocol,
 /*
  *	The ports of a packet of which at least its first transport header is
  *	whole; NULL if it has none that we could follow. skb->len has been
- *	trimmed to the datagram by now.
+ *	trimmed to the datagram by now, or is that of the reassembled one.
  */
 static __inline__ __u16 *packet_ports(const struct sk_buff *skb)
 {
 	struct iphdr *iph = skb->h.iph;
-	unsigned len = skb->len - iph->ihl * 4;
+	unsigned need = iph->ihl * 4;
 
-	if (iph->protocol == IPPROTO_TCP) {
-		if (len < sizeof(struct tcphdr))
-			return NULL;
-	} else if (iph->protocol == IPPROTO_UDP) {
-		if (len < sizeof(struct udphdr))
-			return NULL;
-	} else
+	if (iph->protocol == IPPROTO_TCP)
+		need += sizeof(struct tcphdr);
+	else if (iph->protocol == IPPROTO_UDP)
+		need += sizeof(struct udphdr);
+	else
 		return NULL;
-	if (iph->frag_off & htons(0x1fff))
+	if (skb->len < need || iph->frag_off & htons(0x1fff))
 		return NULL;
 	return (__u16 *) ((char *) iph + iph->ihl * 4);
 }
@@ -480,8 +480,9 @@ static __inline__ __u32 check_change(__u32 from, __u32 to)
 }
 
 /*
- *	Replaces an address and a port of the packet, and adjusts the checksums
- *	by the difference: what was wrong before stays wrong.
+ *	Replaces an address and a port of the packet, and adjusts the transport
+ *	checksum by the difference: what was wrong before stays wrong. The IP
+ *	header was right, but has lost its checksum if it was reassembled.
  */
 static __inline__ void packet_rewrite(struct iphdr *iph, __u16 *ports,
 				      __u32 *addr, __u32 new_addr,
@@ -490,7 +491,6 @@ static __inline__ void packet_rewrite(struct iphdr *iph, __u16 *ports,
 	__u32 change = check_change(*addr, new_addr);
 	__u16 *check;
 
-	iph->check = check_fold((__u16) ~iph->check + change);
 	change += (__u16) ~*port + new_port;
 	if (iph->protocol == IPPROTO_TCP) {
 		check = &((struct tcphdr *) ports)->check;
@@ -505,6 +505,7 @@ static __inline__ void packet_rewrite(struct iphdr *iph, __u16 *ports,
 	}
 	*addr = new_addr;
 	*port = new_port;
+	ip_send_check(iph);
 }
 
 /*
@@ -518,10 +519,18 @@ static __inline__ void conn_saw(struct ip_portfw_conn *c, __u16 *ports,
 	unsigned long timeout;
 
 	if (c->ms.protocol == IPPROTO_UDP) {
+		if (fin == SEEN_FIN_OUT && c->half_pprev)
+			half_open_over(c);
 		timeout = ip_masq_expire->udp_timeout;
 	} else {
+		/* the ends repeat a reset that was meant */
+		c->seen &= ~SEEN_RST;
 		if (th->rst)
 			c->seen |= SEEN_RST;
+		else if (fin == SEEN_FIN_OUT)
+			c->seen |= SEEN_ANSWER;
+		else if (c->half_pprev && c->seen & SEEN_ANSWER && th->ack)
+			half_open_over(c);
 		if (th->fin)
 			c->seen |= fin;
 		if (c->seen & SEEN_RST)
@@ -531,13 +540,17 @@ static __inline__ void conn_saw(struct ip_portfw_conn *c, __u16 *ports,
 		else
 			timeout = ip_masq_expire->tcp_timeout;
 	}
-	if (c->half_pprev) {
-		if (fin == SEEN_FIN_OUT && !(c->seen & SEEN_RST))
-			half_open_over(c);
-		else if (timeout > HALF_OPEN_EXPIRE)
-			timeout = HALF_OPEN_EXPIRE;
-	}
-	conn_expire_in(c, timeout);
+	if (c->half_pprev == NULL ||
+	    (long) (c->expires - jiffies) > (long) timeout)
+		conn_expire_in(c, timeout);
+}
+
+/*
+ *	Has the connection come to its end?
+ */
+static __inline__ int conn_over(const struct ip_portfw_conn *c)
+{
+	return c->seen & SEEN_RST || (c->seen & SEEN_FIN) == SEEN_FIN;
 }
 
 int ip_portfw_do_in(struct sk_buff *skb)
@@ -551,38 +564,30 @@ int ip_portfw_do_in(struct sk_buff *skb)
 		return 0;
 	c = conn_in_get(iph->protocol, iph->saddr, ports[0],
 			iph->daddr, ports[1]);
-	if (c == NULL || (c->seen && iph->protocol == IPPROTO_TCP &&
-			  ((struct tcphdr *) ports)->syn)) {
-		/*
-		 *	A new connection; it may have the ports of one that is
-		 *	over, and then the rule decides afresh.
-		 */
+	/*
+	 *	A SYN with the ports of a connection that is over begins a new
+	 *	one, and the rule decides afresh.
+	 */
+	if (c && conn_over(c) && ((struct tcphdr *) ports)->syn &&
+	    packet_begins(skb, ports)) {
+		conn_free(c);
+		c = NULL;
+	}
+	if (c == NULL) {
 		r = rule_match(iph->protocol, iph->daddr, ports[1]);
-		if (r == NULL && c == NULL)
+		if (r == NULL || !packet_begins(skb, ports))
 			return 0;
-		if (!packet_begins(skb, ports))
-			return c ? -1 : 0;
-		if (c && (c->seen & SEEN_RST ||
-			  (c->seen & SEEN_FIN) == SEEN_FIN)) {
-			conn_free(c);
-			c = NULL;
-		}
-		if (c == NULL) {
-			if (r == NULL)
-				return 0;
-			/*
-			 *	Two forwarded ports that lead to one port
-			 *	inside: answers to the same client port could
-			 *	not be told apart. The gateway refuses it.
-			 */
-			if (conn_out_get(iph->protocol, r->raddr, r->rport,
-					 iph->saddr, ports[0]))
-				return 0;
-			c = conn_new(r, iph->saddr, ports[0],
-				     iph->daddr, ports[1]);
-			if (c == NULL)
-				return -1;
-		}
+		/*
+		 *	Two forwarded ports that lead to one port inside:
+		 *	answers to the same client port could not be told
+		 *	apart. The gateway answers for itself.
+		 */
+		if (conn_out_get(iph->protocol, r->raddr, r->rport,
+				 iph->saddr, ports[0]))
+			return 0;
+		c = conn_new(r, iph->saddr, ports[0], iph->daddr, ports[1]);
+		if (c == NULL)
+			return -1;
 	}
 	conn_saw(c, ports, SEEN_FIN_IN);
 	packet_rewrite(iph, ports, &iph->daddr, c->ms.saddr,
@@ -671,52 +676,6 @@ int ip_portfw_ctl(int option, void *user, int len)
 }
 
 /*
- *	Writes "a.b.c.d/port" and returns its length.
- */
-static int sprint_host(char *buf, __u32 addr, __u16 port)
-{
-	unsigned char *a = (unsigned char *) &addr;
-
-	return sprintf(buf, "%d.%d.%d.%d/%d", a[0], a[1], a[2], a[3],
-		       ntohs(port));
-}
-
-/*
- *	/proc/net/ip_portfw. Rules change in process context only, and nothing
- *	here sleeps, so the list stands still. All lines have one length: the
- *	offset tells where to begin.
- */
-static int rules_info(char *buffer, char **start, off_t offset, int length,
-		      int unused)
-{
-	struct ip_portfw_rule *r = rules;
-	off_t pos = 0;
-	char line[IP_PORTFW_LINE];
-	int len = 0, n;
-
-	strcpy(line, IP_PORTFW_HEADING);
-	for (;;) {
-		if (pos + IP_PORTFW_LINE > offset)
-			len += sprintf(buffer + len, "%-*s\n",
-				       IP_PORTFW_LINE - 1, line);
-		pos += IP_PORTFW_LINE;
-		if (r == NULL || pos >= offset + length)
-			break;
-		n = sprintf(line, "%s ",
-			    r->protocol == IPPROTO_TCP ? "TCP" : "UDP");
-		n += sprint_host(line + n, r->laddr, r->lport);
-		n += sprintf(line + n, " > ");
-		sprint_host(line + n, r->raddr, r->rport);
-		r = r->next;
-	}
-	/* the buffer's end is the file's pos; nothing if that is before offset */
-	n = pos > offset ? len - (pos - offset) : len;
-	*start = buffer + n;
-	len -= n;
-	return len > length ? length : len;
-}
-
-/*
  *	Lines as masquerading itself writes them, 128 bytes each.
  */
 void ip_portfw_procinfo(char *buffer, int *len, off_t *pos, off_t offset,
@@ -750,12 +709,64 @@ void ip_portfw_procinfo(char *buffer, int *len, off_t *pos, off_t offset,
 	}
 }
 
+#ifdef CONFIG_PROC_FS
+
+/*
+ *	Writes "a.b.c.d/port" and returns its length.
+ */
+static int sprint_host(char *buf, __u32 addr, __u16 port)
+{
+	unsigned char *a = (unsigned char *) &addr;
+
+	return sprintf(buf, "%d.%d.%d.%d/%d", a[0], a[1], a[2], a[3],
+		       ntohs(port));
+}
+
+/*
+ *	/proc/net/ip_portfw. Rules change in process context only, and nothing
+ *	here sleeps, so the list stands still. All lines have one length: the
+ *	offset tells where to begin.
+ */
+static int rules_info(char *buffer, char **start, off_t offset, int length,
+		      int unused)
+{
+	struct ip_portfw_rule *r = rules;
+	off_t pos = 0;
+	char line[IP_PORTFW_LINE];
+	int len = 0, n;
+
+	strcpy(line, IP_PORTFW_HEADING);
+	for (;;) {
+		if (pos + IP_PORTFW_LINE > offset)
+			len += sprintf(buffer + len, "%-*s\n",
+				       IP_PORTFW_LINE - 1, line);
+		pos += IP_PORTFW_LINE;
+		if (r == NULL || pos - offset >= length)
+			break;
+		n = sprintf(line, "%s ",
+			    r->protocol == IPPROTO_TCP ? "TCP" : "UDP");
+		n += sprint_host(line + n, r->laddr, r->lport);
+		n += sprintf(line + n, " > ");
+		sprint_host(line + n, r->raddr, r->rport);
+		r = r->next;
+	}
+	/* the buffer's end is the file's pos; nothing if that is before offset */
+	n = pos > offset ? len - (pos - offset) : len;
+	*start = buffer + n;
+	len -= n;
+	return len > length ? length : len;
+}
+
 static struct proc_dir_entry rules_entry = {
 	0, 9, "ip_portfw", S_IFREG | S_IRUGO, 1, 0, 0, 0,
 	&proc_net_inode_operations, rules_info
 };
 
+#endif /* CONFIG_PROC_FS */
+
 void ip_portfw_init(void)
 {
+#ifdef CONFIG_PROC_FS
 	proc_register_dynamic(&proc_net, &rules_entry);
+#endif
 }
