@@ -27,3 +27,24 @@ def pytest_runtest_makereport():
         for network in lab.Lab.alive:
             for machine in network.machines:
                 report.sections.append((f'console of {machine.name}', machine.console()))
+
+
+TABLES = pytest.StashKey()
+
+
+def pytest_configure(config):
+    config.stash[TABLES] = {}
+
+
+@pytest.fixture(scope='session')
+def tables(pytestconfig):
+    """Tables to be shown at the end: title -> rows of words, the first the head."""
+    return pytestconfig.stash[TABLES]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for title, rows in config.stash[TABLES].items():
+        terminalreporter.section(title)
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        for row in rows:
+            terminalreporter.line('  '.join(word.ljust(width) for word, width in zip(row, widths)).rstrip())
