@@ -85,18 +85,17 @@ supported() {
 # hooks_for VERSION: the file of patches/ for that kernel. The names are
 # 2.0.FIRST-LAST.patch or 2.0.ONLY.patch.
 hooks_for() {
-	local f range n=${1#2.0.} versions=
-	for f in "$top"/patches/2.0.*.patch; do
-		range=${f##*/2.0.}
+	local file range n=${1#2.0.}
+	supported "$1"
+	for file in "$top"/patches/2.0.*.patch; do
+		range=${file##*/2.0.}
 		range=${range%.patch}
-		versions+=" 2.0.$range"
-		if [ "$1" = "2.0.$n" ] && [[ $n =~ ^[0-9]+$ ]] &&
-		   [ "$n" -ge "${range%-*}" ] && [ "$n" -le "${range#*-}" ]; then
-			echo "$f"
+		if [ "$n" -ge "${range%-*}" ] && [ "$n" -le "${range#*-}" ]; then
+			echo "$file"
 			return
 		fi
 	done
-	die "there is no patch for Linux $1; there are for$versions"
+	die "patches/ has none for Linux $1"
 }
 
 # tree_version TREE: the version of a kernel tree, from its Makefile.
