@@ -4,17 +4,57 @@
 import pytest
 
 import lab
+import story
 from lab import IP, UDP
+
+VERSIONS = lab.GROUPS if lab.ALL else ['2.0.29', '2.0.40']
 
 
 @pytest.fixture
 def built(tmp_path):
     """A function that builds a kernel with further options."""
-    def build(name, *options):
+    def build(name, *options, version='2.0.40', flavour='on'):
         fragment = tmp_path / name
         fragment.write_text('\n'.join(options) + '\n')
-        return lab.kernel(fragment=fragment)
+        return lab.kernel(version, flavour, fragment)
     return build
+
+
+def fullest(version):
+    """All that masquerading and the rest of IP can be combined with."""
+    yes = ['IP_TRANSPARENT_PROXY', 'IP_ROUTER', 'IP_MULTICAST', 'IP_MROUTE', 'IP_NOSR', 'NET_IPIP', 'INET_RARP']
+    if version >= '2.0.30':
+        yes += ['IP_MASQUERADE_IPAUTOFW', 'IP_MASQUERADE_ICMP', 'SYN_COOKIES']
+    if version >= '2.0.37':
+        yes += ['IP_MASQUERADE_PPTP', 'IP_MASQUERADE_PPTP_MULTICLIENT', 'IP_MASQUERADE_IPSEC']
+    return [f'CONFIG_{name}=y' for name in yes]
+
+
+def barest(version):
+    """Masquerading, and nothing that is not needed for it."""
+    no = ['MODULES', 'NET_ALIAS', 'IP_ALIAS', 'IP_FIREWALL_VERBOSE', 'IP_ALWAYS_DEFRAG', 'IP_ACCT']
+    if version >= '2.0.30':
+        no += ['IP_MASQUERADE_ICMP', 'EXPERIMENTAL']        # before, masquerading was experimental
+    return [f'CONFIG_{name}=n' for name in no]
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+@pytest.mark.parametrize('options', [fullest, barest], ids=lambda f: f.__name__)
+def test_it_forwards_in_the_fullest_and_the_barest_kernel(built, options, version):
+    kernel = built(options.__name__, *options(version), version=version)
+    log = (kernel / 'build.log').read_text().splitlines()
+    assert [line for line in log if 'warning' in line and 'ip_portfw' in line.split(': ')[0]] == []
+    with lab.example(kernel, server='station') as net:
+        for chapter in story.CHAPTERS:
+            chapter(net)
+
+
+@pytest.mark.parametrize('version', ['2.0.29', '2.0.40'])
+@pytest.mark.parametrize('options', [fullest, barest], ids=lambda f: f.__name__)
+def test_the_option_off_is_the_unpatched_kernel_there_too(built, options, version):
+    off, stock = (built(options.__name__, *options(version), version=version, flavour=flavour)
+                  for flavour in ('off', 'stock'))
+    assert (off / 'vmlinux').read_bytes() == (stock / 'vmlinux').read_bytes()
 
 
 def test_fragments_inward_without_always_defragment(built):

@@ -40,7 +40,7 @@ def asked(version, folder, answers, explain=()):
     return names, shown, (tree / '.config').read_text()
 
 
-@pytest.mark.parametrize('version', [f'2.0.{n}' for n in range(27, 41)])
+@pytest.mark.parametrize('version', lab.VERSIONS)
 def test_the_question_is_asked_in_its_place(version, tmp_path):
     names, shown, config = asked(version, tmp_path, YES | {OURS}, [OURS])
     assert names.count(OURS) == 1

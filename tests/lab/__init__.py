@@ -8,7 +8,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 
 from .host import Host, NoNamespaces
-from .kernel import TOP, guest, kernel
+from .kernel import ALL, GROUPS, TOP, VERSIONS, guest, kernel
 from .loop import Late, LabError, loop
 from .machine import Machine, Panic
 from .network import BOOT_SCRIPT, CLIENT, INSIDE, OUTSIDE, SERVER, Lab, example

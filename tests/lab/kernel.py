@@ -2,10 +2,17 @@
 """What the machines boot: made by the project's own scripts when needed."""
 
 import functools
+import os
 import pathlib
 import subprocess
 
 from .loop import LabError
+
+# All it was written for, and one of each group that differs in its masquerading.
+VERSIONS = [f'2.0.{n}' for n in range(27, 41)]
+GROUPS = ['2.0.29', '2.0.30', '2.0.33', '2.0.35', '2.0.36', '2.0.38', '2.0.40']
+# KERNELS=all in the environment: tests spare themselves none.
+ALL = os.environ.get('KERNELS') == 'all'
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 

@@ -10,8 +10,8 @@
 #define _LINUX_IP_PORTFW_H
 
 /*
- *	setsockopt(fd, IPPROTO_IP, option, &edits, sizeof(edits)) on a raw
- *	socket, for root. They follow ipfwadm's commands (append, delete,
+ *	setsockopt(fd, IPPROTO_IP, option, &edits, sizeof(edits)) on any
+ *	socket of AF_INET, for root. They follow ipfwadm's commands (append, delete,
  *	flush) with 6 in the place of the chain.
  *
  *	ADD	makes a rule, or gives the one that the local address and
@@ -19,8 +19,9 @@
  *	DEL	takes the rule of a local address and port away
  *	FLUSH	takes all of them away; all fields are ignored
  *
- *	Errors: EPERM not root, EINVAL wrong length or field, ENOENT no such
- *	rule (DEL), ENOMEM (ADD). Nothing has changed then.
+ *	Errors: EPERM not root, EINVAL wrong length or field, EFAULT bad
+ *	pointer, ENOENT no such rule (DEL), ENOMEM (ADD). Nothing has changed
+ *	then.
  */
 #define IP_PORTFW_ADD	(65 | 6 << 8)
 #define IP_PORTFW_DEL	(66 | 6 << 8)
@@ -72,10 +73,16 @@ extern void *ip_portfw_active;
 /*
  *	A packet for one of the gateway's addresses (bottom half). Returns 1
  *	if it was rewritten and is to be forwarded, 0 if it is not ours, -1
- *	if it is to be dropped.
+ *	if it is to be dropped; ip_fw_demasquerade() returns the same, and
+ *	does so by this macro, lest without the option it be compiled otherwise.
  */
 extern int ip_portfw_do_in(struct sk_buff *skb);
-#define ip_portfw_in(skb)	(ip_portfw_active ? ip_portfw_do_in(skb) : 0)
+#define ip_portfw_in_or_return(skb)					\
+	do {								\
+		int ret = ip_portfw_active ? ip_portfw_do_in(skb) : 0;	\
+		if (ret)						\
+			return ret;					\
+	} while (0)
 
 /*
  *	A packet that is to be masqueraded (bottom half). Returns 1 if it
@@ -105,7 +112,7 @@ extern void ip_portfw_init(void);
 
 #else
 
-#define ip_portfw_in(skb)				0
+#define ip_portfw_in_or_return(skb)		do { } while (0)
 #define ip_portfw_out(skb)				0
 #define ip_portfw_option(n)				0
 #define ip_portfw_ctl(option, user, len)		0
