@@ -97,6 +97,8 @@ def stay(gateway, door):
     try:
         gateway.ready()
         door.check()
+        # The size lasts as long as somebody has the line open.
+        gateway.until("ps | grep -q '[ ]sh -i'")
         columns, lines = shutil.get_terminal_size()
         gateway.sh(f'stty -F /dev/ttyS1 columns {columns} rows {lines}')
         while True:
