@@ -3,6 +3,7 @@
 patched, compiled, booted, and forwarding. A table at the end shows it."""
 
 import gzip
+import re
 import subprocess
 
 import pytest
@@ -11,6 +12,10 @@ import lab
 import story
 
 VERSIONS = lab.VERSIONS if lab.ALL else lab.GROUPS
+
+FILES = ['Documentation/Configure.help', 'Documentation/networking/ip_portfw.txt', 'include/linux/ip_portfw.h',
+         'net/ipv4/Config.in', 'net/ipv4/Makefile', 'net/ipv4/ip_masq.c', 'net/ipv4/ip_portfw.c',
+         'net/ipv4/ip_sockglue.c']
 
 
 @pytest.fixture(scope='module')
@@ -45,6 +50,7 @@ def test_the_patch_goes_on_and_comes_off(version, rows, tmp_path):
     subprocess.run([lab.TOP / 'scripts/sources', 'tree', version, tree], check=True, capture_output=True)
     subprocess.run([lab.TOP / 'scripts/make-patch', version, patch], check=True, capture_output=True)
     text = gzip.decompress(patch.read_bytes())
+    assert sorted(re.findall(r'^\+\+\+ b/(.*)$', text.decode('latin1'), re.M)) == FILES
     before = contents(tree)
     for arguments in [], ['-R']:
         done = subprocess.run(['patch', '-p1', *arguments], cwd=tree, input=text, capture_output=True)
