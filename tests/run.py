@@ -97,8 +97,8 @@ def stay(gateway, door):
     try:
         gateway.ready()
         door.check()
-        # The size lasts as long as somebody has the line open.
-        gateway.until("ps | grep -q '[ ]sh -i'")
+        # Once the shell is at its prompt, it can be told the terminal's size.
+        gateway.until('stty -a -F /dev/ttyS1 2>/dev/null | grep -q -e -icanon')
         columns, lines = shutil.get_terminal_size()
         gateway.sh(f'stty -F /dev/ttyS1 columns {columns} rows {lines}')
         while True:

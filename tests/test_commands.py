@@ -54,7 +54,7 @@ def test_the_demo_shows_the_boot_script_and_what_it_printed(demo):
 
 
 def test_the_demo_shows_the_page_and_who_asked(demo):
-    assert '\r\n\r\n' + PAGE in demo.stdout or '\n\n' + PAGE in demo.stdout
+    assert '\n\n' + PAGE in demo.stdout
     assert re.search(r'^163\.158\.1\.2:7890: url:/index\.html$', demo.stdout, re.M)
     assert re.search(r'\| nc -u .* 525\nis it five past five\?\n', demo.stdout)
 
@@ -85,6 +85,11 @@ def test_the_demo_fits_a_terminal(demo):
 
 # make run
 
+PROMPT = r'gateway# $'
+# It is drawn anew once the size of the terminal is known there.
+FIRST_PROMPT = r'gateway# gateway# +\x08+$'
+
+
 def running(session):
     """The processes of a session."""
     found = []
@@ -107,8 +112,8 @@ class Terminal:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('4H', lines, columns, 0, 0))
         self._before = termios.tcgetattr(slave)
         self._slave = slave
-        self.process = subprocess.Popen(['make', *argv], cwd=lab.TOP, env=ENV, stdin=slave, stdout=slave, stderr=slave,
-                                        preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)))
+        self.process = subprocess.Popen(['setsid', '--ctty', 'make', *argv], cwd=lab.TOP, env=ENV,
+                                        stdin=slave, stdout=slave, stderr=slave)
 
     def type(self, keys):
         os.write(self._master, keys.encode())
@@ -127,7 +132,7 @@ class Terminal:
     def ask(self, command):
         """Type a command at the prompt; returns what it prints."""
         self.type(f'{command}\r')
-        return self.expect(rf'{re.escape(command)}\n([^\x08]*?)gateway# $')[1]
+        return self.expect(rf'{re.escape(command)}\n([^\x08]*?){PROMPT}')[1]
 
     def ends(self):
         """Wait for the end, and return the exit status."""
@@ -163,8 +168,7 @@ def session():
     port = free_port()
     with Terminal('run', f'PORT={port}') as session:
         session.port = port
-        session.expect(r'gateway# $')
-        session.ask('')
+        session.expect(FIRST_PROMPT)
         yield session
 
 
@@ -203,23 +207,23 @@ def test_names_instead_of_numbers_come_at_once(session):
 
 def test_the_line_is_edited(session):
     session.type('echo wrong\x7f\x7f\x7f\x7f\x7fright\r')
-    session.expect(r'^right\ngateway# $')
+    session.expect(rf'^right\n{PROMPT}')
     session.type('\x1b[A')               # the last command again
     session.expect(r'echo right')
     session.type('\r')
-    session.expect(r'^right\ngateway# $')
+    session.expect(rf'^right\n{PROMPT}')
     session.type('ls /usr/lo\t\r')
-    session.expect(r'^sbin\ngateway# $')
-    assert session.ask('stty size') == '30 100\n'
+    session.expect(rf'^sbin\n{PROMPT}')
+    assert session.ask('echo $LINES $COLUMNS') == '30 100\n'
 
 
 def test_ctrl_c_interrupts_a_program_of_the_gateway(session):
     session.type('/bin/sleep 1000\r')
     session.expect(r'sleep 1000\n')
     session.type('\x03')
-    session.expect(r'gateway# $')
+    session.expect(PROMPT)
     session.type('never mind\x03')       # and a line that is being typed
-    session.expect(r'gateway# $')
+    session.expect(PROMPT)
     assert session.ask('echo still here') == 'still here\n'
 
 
@@ -247,6 +251,19 @@ def test_ctrl_c_while_it_boots_ends_it(built):
         assert session.ends() != 0
         assert 'Traceback' not in session.screen
         assert not running(session.process.pid)
+
+
+def test_a_kernel_that_fails_is_shown():
+    symbols = (lab.kernel() / 'System.map').read_text()
+    address = int(re.search(r'^(\w+) T sys_sync$', symbols, re.M)[1], 16) & 0x3fffffff
+    with Terminal('run', f'PORT={free_port()}') as session:
+        session.expect(FIRST_PROMPT)
+        # An undefined instruction where sys_sync begins.
+        session.type(f'printf "\\017\\013" | dd of=/dev/mem bs=1 seek={address} conv=notrunc; sync\r')
+        session.expect('make run: gateway: the kernel has failed')
+        session.expect(r'invalid operand')
+        assert session.ends() != 0
+        assert 'Traceback' not in session.screen and not running(session.process.pid)
 
 
 @pytest.mark.parametrize('port', ['0', '65536', 'http', '80x'])
