@@ -73,7 +73,7 @@ def test_it_forwards(version, rows):
         for chapter in story.CHAPTERS:
             chapter(net)
             row[chapter.__name__] = 'yes'
-        assert net.gateway.sh('uname -r').out.strip() == version
+        assert net.gateway.sh('uname -r').out.startswith(version)      # a vendor's says more
 
 
 def test_kernels_of_different_versions():

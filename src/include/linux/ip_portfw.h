@@ -87,15 +87,25 @@ extern int ip_portfw_do_in(struct sk_buff *skb);
 /*
  *	A packet that is to be masqueraded (bottom half). Returns 1 if it
  *	belongs to a forwarded connection and has been rewritten, else 0.
+ *	ip_fw_masquerade() then returns 0: it is masqueraded.
  */
 extern int ip_portfw_do_out(struct sk_buff *skb);
-#define ip_portfw_out(skb)	(ip_portfw_active ? ip_portfw_do_out(skb) : 0)
+#define ip_portfw_out_or_return(skb)					\
+	do {								\
+		if (ip_portfw_active && ip_portfw_do_out(skb))		\
+			return 0;					\
+	} while (0)
 
 /*
  *	setsockopt (process context). Returns 0 or a negative errno.
  */
 extern int ip_portfw_ctl(int option, void *user, int len);
-#define ip_portfw_option(n)	((n) >= IP_PORTFW_ADD && (n) <= IP_PORTFW_FLUSH)
+#define ip_portfw_ctl_or_return(option, user, len)			\
+	do {								\
+		if ((option) >= IP_PORTFW_ADD &&			\
+		    (option) <= IP_PORTFW_FLUSH)			\
+			return ip_portfw_ctl(option, user, len);	\
+	} while (0)
 
 /*
  *	Adds our connections to /proc/net/ip_masquerade (process context):
@@ -113,9 +123,8 @@ extern void ip_portfw_init(void);
 #else
 
 #define ip_portfw_in_or_return(skb)		do { } while (0)
-#define ip_portfw_out(skb)				0
-#define ip_portfw_option(n)				0
-#define ip_portfw_ctl(option, user, len)		0
+#define ip_portfw_out_or_return(skb)		do { } while (0)
+#define ip_portfw_ctl_or_return(option, user, len)	do { } while (0)
 #define ip_portfw_procinfo(buffer, len, pos, offset, length)	do { } while (0)
 #define ip_portfw_init()				do { } while (0)
 
