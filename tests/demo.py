@@ -64,7 +64,7 @@ def table(pairs, layer):
             lab.check_sums(packet)
             ip, segment = packet[IP], packet[layer]
             ends = [f'{ip.src}/{segment.sport}', f'{ip.dst}/{segment.dport}']
-            fields = [f'{BOLD if before and end not in before else ""}{end:18}{PLAIN}' for end in ends]
+            fields = [f'{BOLD}{end:18}{PLAIN}' if before and end not in before else f'{end:18}' for end in ends]
             flags = ' '.join(FLAGS[flag] for flag in str(segment.flags)) if layer is TCP else ''
             print(f'{number if before is None else "":>3}  {wire:9}{"".join(fields)}'
                   f'{ip.ttl:3} {len(segment.payload):5}  {flags}'.rstrip())

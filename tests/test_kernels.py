@@ -45,6 +45,13 @@ def test_without_the_option_it_is_the_unpatched_kernel(version, rows):
 
 
 @pytest.mark.parametrize('version', VERSIONS)
+def test_the_compiler_has_set_no_trap(version):
+    """It does where the old code means something undefined today."""
+    code = subprocess.run(['objdump', '-d', lab.kernel(version) / 'vmlinux'], check=True, capture_output=True, text=True)
+    assert 'call' in code.stdout and 'ud2' not in code.stdout
+
+
+@pytest.mark.parametrize('version', VERSIONS)
 def test_the_patch_goes_on_and_comes_off(version, rows, tmp_path):
     tree, patch = tmp_path / 'linux', tmp_path / 'patch.gz'
     subprocess.run([lab.TOP / 'scripts/sources', 'tree', version, tree], check=True, capture_output=True)
