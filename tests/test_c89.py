@@ -3,6 +3,7 @@
 on the headers of every group of kernels."""
 
 import itertools
+import re
 import subprocess
 
 import pytest
@@ -13,23 +14,26 @@ STRICT = ('-std=gnu89 -pedantic -Wall -Wextra -Wdeclaration-after-statement -Wst
           '-Wmissing-prototypes -Wold-style-definition -Wshadow -Wpointer-arith -Wwrite-strings '
           '-Wno-unused-parameter -Wno-missing-field-initializers -Werror').split()
 MACHINE = '-m32 -march=i486 -O2 -D__KERNEL__ -fgnu89-inline -fno-builtin -fsyntax-only'.split()
+# What clang does not take: a register as both input and clobber, a label with
+# nothing behind it.
+FOR_CLANG = [('asm/semaphore.h', ':"ax", ?"dx", ?"memory"', ':"memory"'),
+             ('linux/skbuff.h', r'(\n\w+:)\s*\n(\s*\})', r'\1 ;\n\2')]
 SOURCE = lab.TOP / 'src/net/ipv4/ip_portfw.c'
 
 
 def complaints(compiler, version, source, folder):
     """What a compiler says of it; the kernel's headers are spared."""
     include = lab.kernel(version) / 'include'
-    # clang takes no register that is both an input and a clobber
-    (folder / 'asm').mkdir(exist_ok=True)
-    semaphore = (include / 'asm-i386/semaphore.h').read_text()
-    (folder / 'asm/semaphore.h').write_text(semaphore.replace(':"ax","dx","memory"', ':"memory"'))
+    for name, old, new in FOR_CLANG:
+        header = folder / name
+        header.parent.mkdir(exist_ok=True)
+        header.write_text(re.sub(old, new, (include / name).read_text(encoding='latin1')))
     command = [compiler, *MACHINE, *STRICT, '-I', lab.TOP / 'src/include', '-isystem', folder, '-isystem', include,
                '-isystem', lab.TOP / 'toolchain', '-include', 'compat.h', source]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True).stderr
 
 
-# clang does not take a header of 2.0.27-29, which has a label at a block's end
-@pytest.mark.parametrize('compiler, version', [('gcc', '2.0.29'), *itertools.product(['gcc', 'clang'], lab.GROUPS[1:])])
+@pytest.mark.parametrize('compiler, version', itertools.product(['gcc', 'clang'], lab.GROUPS))
 def test_no_warning(compiler, version, tmp_path):
     assert complaints(compiler, version, SOURCE, tmp_path) == ''
 
