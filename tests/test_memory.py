@@ -74,3 +74,22 @@ def test_connections_leave_nothing_behind(net):
     lost = before - settled(net.gateway)
     # One leaked connection of the thousand pairs would be 62 pages.
     assert lost <= 4 * PAGE
+
+
+def test_before_the_first_rule_there_is_nothing(net):
+    """The pointer to all we have allocated, looked at in the kernel itself."""
+    symbols = dict(reversed(line.split()[::2]) for line in (lab.kernel() / 'System.map').read_text().splitlines())
+    where = int(symbols['ip_portfw_active'], 16)
+
+    def something():
+        pointer = net.gateway.sh(f'dd if=/dev/kmem bs=4 skip={where // 4} count=1 2>/dev/null').out_bytes
+        assert where % 4 == 0 and len(pointer) == 4
+        return pointer != bytes(4)
+
+    assert not something()
+    connections(net, [1000])
+    net.gateway.sh('ipportfw -A -t194.160.1.1/80 -R 10.0.0.2/80')
+    assert something()
+    net.gateway.sh('ipportfw -C')
+    settled(net.gateway)
+    assert not something()
