@@ -122,7 +122,7 @@ def test_a_version_that_is_not_supported(version, tmp_path):
 def test_a_tree_that_is_none(tmp_path):
     (tmp_path / 'Makefile').write_text('VERSION = 2\nPATCHLEVEL = 4\nSUBLEVEL = 0\n')
     for tree in tmp_path, tmp_path / 'nowhere':
-        refused(run('scripts/patch-tree', tree), str(tree))
+        refused(run('scripts/patch-tree', tree), str(tree), '2.0.27 to 2.0.40')
     assert os.listdir(tmp_path) == ['Makefile']
 
 
