@@ -98,13 +98,16 @@ hooks_for() {
 	die "patches/ has none for Linux $1"
 }
 
-# tree_version TREE: the version of a kernel tree, from its Makefile.
-tree_version() {
+# pristine_version TREE: the version of a kernel tree, from its Makefile. Dies if
+# it is none, or is already patched.
+pristine_version() {
 	local v
 	[ -d "$1" ] || die "$1 is no folder with a kernel tree (2.0.27 to 2.0.40 are supported)"
 	v=$(sed -n 's/^\(VERSION\|PATCHLEVEL\|SUBLEVEL\) *= *//p' \
 		"$1/Makefile" 2>/dev/null | head -n 3 | paste -sd.) || true
 	[[ $v == 2.0.* && -d $1/net/ipv4 ]] ||
 		die "$1 is not a Linux 2.0 kernel tree (2.0.27 to 2.0.40 are supported)"
+	[ ! -e "$1/include/linux/ip_portfw.h" ] ||
+		die "$1 is already patched: it has include/linux/ip_portfw.h"
 	echo "$v"
 }

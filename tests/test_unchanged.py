@@ -9,17 +9,13 @@ import pytest
 
 import lab
 from lab import ICMP, IP, TCP, UDP
+from lab.network import MASQUERADING
 
-RC = '''\
-/sbin/ipfwadm -I -f
-/sbin/ipfwadm -O -f
-/sbin/ipfwadm -F -f
-/sbin/ipfwadm -F -p deny
-/sbin/ipfwadm -F -a masquerade -S 10.0.0.0/8 -D 0.0.0.0/0
+RC = MASQUERADING + '''\
 /sbin/ipfwadm -F -a accept -b -S 192.0.2.0/24 -D 163.158.1.0/24
 '''
 FIRST_ID = 0x4000       # of the packets we send; the gateway's own are below
-OUTER, INNER = '163.158.1.2', '10.0.0.2'
+OUTER, INNER = lab.CLIENT, lab.SERVER
 
 
 def script():

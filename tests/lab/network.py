@@ -12,13 +12,15 @@ from .machine import Machine
 from .station import Station
 from .wire import Wire
 
-# The gateway's boot script of the example.
-BOOT_SCRIPT = '''\
+# The gateway's boot script of the example: masquerading, then its ports.
+MASQUERADING = '''\
 /sbin/ipfwadm -I -f
 /sbin/ipfwadm -O -f
 /sbin/ipfwadm -F -f
 /sbin/ipfwadm -F -p deny
 /sbin/ipfwadm -F -a masquerade -S 10.0.0.0/8 -D 0.0.0.0/0
+'''
+BOOT_SCRIPT = MASQUERADING + '''\
 /usr/local/sbin/ipportfw -C
 /usr/local/sbin/ipportfw -A -t194.160.1.1/80 -R 10.0.0.2/80
 /usr/local/sbin/ipportfw -A -u194.160.1.1/525 -R 10.0.0.2/525
