@@ -81,6 +81,7 @@ def frames_of(flavour):
             packet.id = FIRST_ID + (packet.id if packet.frag or packet.flags.MF else number)
             station = stations[side]
             station.send_raw(station.frame(packet, to=near[side]))
+            station.ping(near[side])        # the gateway has it; what it sent elsewhere comes before the next echo
             for name, other in stations.items():
                 other.ping(near[name])
                 came.append((number, name, sorted(lasting(f) for f in other.inbox.packets)))

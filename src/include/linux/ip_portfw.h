@@ -71,29 +71,48 @@ struct device;
 extern void *ip_portfw_active;
 
 /*
- *	A packet for one of the gateway's addresses (bottom half). Returns 1
- *	if it was rewritten and is to be forwarded, 0 if it is not ours, -1
- *	if it is to be dropped; ip_fw_demasquerade() returns the same, and
- *	does so by this macro, lest without the option it be compiled otherwise.
+ *	A packet for one of the gateway's addresses, come in on dev (bottom
+ *	half). Returns 1 if it was rewritten and is to be forwarded, 0 if it is
+ *	for the gateway or for masquerading, -1 if it is to be dropped; *skb_p
+ *	may be another one then, unless 0 was returned. ip_fw_demasquerade()
+ *	returns the same, and does so by this macro, lest without the option it
+ *	be compiled otherwise.
  */
-extern int ip_portfw_do_in(struct sk_buff *skb);
-#define ip_portfw_in_or_return(skb)					\
+extern int ip_portfw_do_in(struct sk_buff **skb_p, struct device *dev);
+#define ip_portfw_in_or_return(skb_p, dev)				\
 	do {								\
-		int ret = ip_portfw_active ? ip_portfw_do_in(skb) : 0;	\
+		int ret = ip_portfw_active ?				\
+			ip_portfw_do_in(skb_p, dev) : 0;		\
 		if (ret)						\
 			return ret;					\
 	} while (0)
 
 /*
- *	A packet that is to be masqueraded (bottom half). Returns 1 if it
- *	belongs to a forwarded connection and has been rewritten, else 0.
- *	ip_fw_masquerade() then returns 0: it is masqueraded.
+ *	A packet that is to be masqueraded, about to go out by dev. Returns 1
+ *	if it belongs to a forwarded connection and has been rewritten (*skb_p
+ *	may be another one), 0 if it is not ours, -1 if it is to be dropped.
+ *	ip_fw_masquerade() then returns 0 (it is masqueraded) or -1.
  */
-extern int ip_portfw_do_out(struct sk_buff *skb);
-#define ip_portfw_out_or_return(skb)					\
+extern int ip_portfw_do_out(struct sk_buff **skb_p, struct device *dev);
+#define ip_portfw_out_or_return(skb_p, dev)				\
 	do {								\
-		if (ip_portfw_active && ip_portfw_do_out(skb))		\
-			return 0;					\
+		int ret = ip_portfw_active ?				\
+			ip_portfw_do_out(skb_p, dev) : 0;		\
+		if (ret)						\
+			return ret < 0 ? -1 : 0;			\
+	} while (0)
+
+/*
+ *	The gateway is about to send an ICMP message of this type and code
+ *	about the packet. If we have rewritten it, it gets the looks back that its sender
+ *	knows. Returns 1 if the message must not be sent.
+ */
+extern int ip_portfw_do_icmp_send(struct sk_buff *skb, int type, int code);
+#define ip_portfw_icmp_send_or_return(skb, type, code)			\
+	do {								\
+		if (ip_portfw_active &&					\
+		    ip_portfw_do_icmp_send(skb, type, code))		\
+			return;						\
 	} while (0)
 
 /*
@@ -120,10 +139,25 @@ extern void ip_portfw_procinfo(char *buffer, int *len, off_t *pos,
  */
 extern void ip_portfw_init(void);
 
+/*
+ *	Between our own files: what follows an FTP server's control
+ *	connections, and how it lets a data connection begin (bottom half). One
+ *	from any port of the client to port at the gateway leads to the same
+ *	port inside; or the server may connect to that port of the client. The
+ *	port is in network byte order.
+ */
+struct ip_masq;
+struct ip_masq_app;
+
+extern struct ip_masq_app ip_portfw_ftp;
+extern void ip_portfw_expect_in(struct ip_masq *control, __u16 port);
+extern void ip_portfw_expect_out(struct ip_masq *control, __u16 port);
+
 #else
 
-#define ip_portfw_in_or_return(skb)		do { } while (0)
-#define ip_portfw_out_or_return(skb)		do { } while (0)
+#define ip_portfw_in_or_return(skb_p, dev)	do { } while (0)
+#define ip_portfw_out_or_return(skb_p, dev)	do { } while (0)
+#define ip_portfw_icmp_send_or_return(skb, type, code)	do { } while (0)
 #define ip_portfw_ctl_or_return(option, user, len)	do { } while (0)
 #define ip_portfw_procinfo(buffer, len, pos, offset, length)	do { } while (0)
 #define ip_portfw_init()				do { } while (0)

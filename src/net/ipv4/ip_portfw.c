@@ -4,8 +4,8 @@
  *
  *	A forwarded connection is a masqueraded connection that began outside.
  *	Here are the rules that say which may begin, the index that finds the
- *	connections, the rewriting of their packets, and the two ways in from
- *	user space: setsockopt and /proc.
+ *	connections, the rewriting of their packets, and the ways in from user
+ *	space: setsockopt and /proc.
  *
  *	Packets are handled and timers expire in bottom halves, which never
  *	interrupt each other. Whatever user space asks for runs in process
@@ -16,6 +16,7 @@
  */
 
 #include <linux/config.h>
+#include <linux/version.h>
 #include <linux/types.h>
 #include <linux/kernel.h>
 #include <linux/errno.h>
@@ -27,24 +28,71 @@
 #include <linux/timer.h>
 #include <linux/random.h>
 #include <linux/stat.h>
+#include <linux/fs.h>
 #include <linux/proc_fs.h>
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
 #include <linux/in.h>
 #include <linux/ip.h>
+#include <linux/icmp.h>
 #include <linux/tcp.h>
 #include <linux/udp.h>
 #include <linux/ip_portfw.h>
 #include <net/checksum.h>
+#include <net/ip.h>
+#include <net/icmp.h>
+#include <net/route.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+#include <net/udp.h>
 #include <net/ip_masq.h>
 #include <asm/segment.h>
+
+/*
+ *	What differs between the releases that this file is for.
+ */
+#if LINUX_VERSION_CODE >= 0x02001f	/* 2.0.31 */
+#define route_to(addr)		ip_rt_route(addr, 0, NULL)
+#else
+#define route_to(addr)		ip_rt_route(addr, 0)
+#endif
+#if LINUX_VERSION_CODE >= 0x020028	/* 2.0.40 */
+#define port_unreachable(skb, dev)	icmp_send(skb, ICMP_DEST_UNREACH, \
+						  ICMP_PORT_UNREACH, 0, dev, 1)
+#else
+#define port_unreachable(skb, dev)	icmp_send(skb, ICMP_DEST_UNREACH, \
+						  ICMP_PORT_UNREACH, 0, dev)
+#endif
+/* get_sock() looks in these; its successors are in no header */
+#if LINUX_VERSION_CODE >= 0x02001f
+extern struct sock *tcp_v4_lookup(__u32 saddr, __u16 sport, __u32 daddr,
+				  __u16 dport, struct device *dev);
+extern struct sock *udp_v4_lookup(__u32 saddr, __u16 sport, __u32 daddr,
+				  __u16 dport, struct device *dev);
+#elif LINUX_VERSION_CODE >= 0x02001e	/* 2.0.30 */
+extern struct sock *tcp_v4_lookup(__u32 saddr, __u16 sport, __u32 daddr,
+				  __u16 dport);
+extern struct sock *udp_v4_lookup(__u32 saddr, __u16 sport, __u32 daddr,
+				  __u16 dport);
+#define tcp_v4_lookup(saddr, sport, daddr, dport, dev) \
+	tcp_v4_lookup(saddr, sport, daddr, dport)
+#define udp_v4_lookup(saddr, sport, daddr, dport, dev) \
+	udp_v4_lookup(saddr, sport, daddr, dport)
+#else
+#define tcp_v4_lookup(saddr, sport, daddr, dport, dev) \
+	get_sock(&tcp_prot, dport, saddr, sport, daddr, 0, 0)
+#define udp_v4_lookup(saddr, sport, daddr, dport, dev) \
+	get_sock(&udp_prot, dport, saddr, sport, daddr, 0, 0)
+#endif
 
 /*
  *	A rule: packets for laddr:lport begin connections to raddr:rport.
  */
 struct ip_portfw_rule {
-	struct ip_portfw_rule *hash_next;
+	struct ip_portfw_rule *hash_next;	/* same hash of laddr:lport */
+	struct ip_portfw_rule *to_next;		/* same hash of raddr:rport */
 	struct ip_portfw_rule *next, **pprev;	/* all, oldest first	*/
+	unsigned long	serial;			/* grows along that list */
 	__u32	laddr, raddr;			/* laddr 0: any of ours	*/
 	__u16	lport, rport;
 	__u16	protocol;
@@ -54,28 +102,70 @@ struct ip_portfw_rule {
  *	A connection: what masquerading would know of it, had saddr:sport
  *	inside dialled daddr:dport, the client, by way of maddr:mport. It is in
  *	our index alone and uses up no masquerading port.
+ *
+ *	Of ms, m_link is the index's chain, s_link the twin (see reflect()),
+ *	in_seq.init_seq what the host inside sent while we were young; app and
+ *	both sequences are for the FTP helper.
  */
 struct ip_portfw_conn {
-	struct ip_masq	ms;		/* m_link is the index's chain	 */
+	struct ip_masq	ms;
 	unsigned long	expires;	/* jiffies; the timer may be early */
-	struct ip_portfw_conn *half_next, **half_pprev;
-	unsigned	seen;
+	struct ip_portfw_conn *fifo_next, **fifo_pprev;
+	struct ip_portfw_conn *control;	/* FTP's, if this is for its data */
+	unsigned short	flags;		/* none: open, and nothing special */
+	unsigned short	children;	/* that have us as their control */
 };
 
-#define SEEN_FIN_IN	1
-#define SEEN_FIN_OUT	2
-#define SEEN_FIN	(SEEN_FIN_IN | SEEN_FIN_OUT)
-#define SEEN_RST	4
-#define SEEN_ANSWER	8
+#define twin_of(c)	((struct ip_portfw_conn *) (c)->ms.s_link)
+#define answer_seq(c)	((c)->ms.in_seq.init_seq)
+
+#define CONN_FIN_IN	0x001
+#define CONN_FIN_OUT	0x002
+#define CONN_FIN	(CONN_FIN_IN | CONN_FIN_OUT)
+#define CONN_RST	0x004
+#define CONN_YOUNG	0x008	/* in a FIFO, and may have to give way	*/
+#define CONN_ANSWERED	0x010	/* young, but the other side has spoken	*/
+#define CONN_OUTWARD	0x020	/* young, and began inside		*/
+#define CONN_SELF	0x040	/* the client is the gateway		*/
+#define CONN_TWIN	0x080	/* finds the answers to its twin	*/
+#define CONN_HELPED	0x100	/* an FTP control connection		*/
+#define CONN_EXPECTED	0x200	/* one port is 0 and yet to be seen	*/
+#define CONN_GONE	0x400	/* out of the index, kept by its children */
 
 /*
  *	A connection is half open until the host inside has answered, and of
- *	TCP until the client has taken up the answer. They are few, the oldest
- *	gives way, and they are soon forgotten, counted from their first packet:
- *	nobody keeps one, or a rule that is gone, alive from outside alone.
+ *	TCP until the client has shown that it got the answer. They are few,
+ *	the oldest gives way, and they are soon forgotten, counted from their
+ *	first packet: nobody keeps one, or a rule that is gone, alive from
+ *	outside alone. A client of UDP has proved nothing before it comes back
+ *	after an answer; until then its connection gives way when there are
+ *	too many of all kinds.
  */
-#define HALF_OPEN_MAX		1024
-#define HALF_OPEN_EXPIRE	(60 * HZ)
+static struct fifo {
+	struct ip_portfw_conn *first, **last;
+	unsigned count;
+} half_open = { NULL, &half_open.first, 0 },
+  unproven = { NULL, &unproven.first, 0 };
+
+/*
+ *	The bounds, to be read and set in /proc/net/ip_portfw_limits. Of all
+ *	connections the memory decides: a quarter of it, at 128 bytes each.
+ */
+static struct limit {
+	const char *name;
+	unsigned value, min, max;
+} limits[] = {
+	{ "connections",       0,    16,  1 << 20 },
+	{ "half_open",         1024, 1,   1 << 16 },
+	{ "half_open_timeout", 60,   1,   3600 },
+};
+
+#define LIMITS		(sizeof(limits) / sizeof(limits[0]))
+#define CONNS_MAX	(limits[0].value)
+#define HALF_OPEN_MAX	(limits[1].value)
+#define HALF_OPEN_EXPIRE	(limits[2].value * HZ)
+#define CONNS_A_PAGE	8
+#define CONNS_DEFAULT	(1 << 16)
 
 /*
  *	After a reset nothing more should come. What does all the same, sent
@@ -83,8 +173,21 @@ struct ip_portfw_conn {
  */
 #define RST_EXPIRE		(10 * HZ)
 
+/*
+ *	How long an FTP data connection may take to come.
+ */
+#define EXPECT_EXPIRE		(60 * HZ)
+
+/*
+ *	Source ports of connections that have to look like the gateway's own.
+ *	Neither its sockets nor masquerading take them unasked.
+ */
+#define REFLECT_FIRST	32768
+#define REFLECT_PORTS	(61000 - REFLECT_FIRST)
+#define REFLECT_TRIES	64
+
 #define CONN_BITS	10
-#define RULE_BITS	8
+#define RULE_BITS	9
 
 /*
  *	The index of connections; NULL as long as there is neither a rule nor
@@ -93,13 +196,22 @@ struct ip_portfw_conn {
 void *ip_portfw_active = NULL;
 #define conn_tab ((struct ip_masq **) ip_portfw_active)
 
+/*
+ *	The rules by local address and port, and then by destination.
+ */
 static struct ip_portfw_rule **rule_tab = NULL;
 static struct ip_portfw_rule *rules = NULL, **rules_end = &rules;
+static unsigned long rules_serial = 0;
 static int rules_any = 0;		/* rules for any local address	*/
-static unsigned conns = 0;
 
-static struct ip_portfw_conn *half_open = NULL, **half_open_end = &half_open;
-static unsigned half_opens = 0;
+static unsigned conns = 0;
+static unsigned reflected = 0;		/* CONN_TWIN or CONN_SELF	*/
+static unsigned expected = 0;		/* CONN_EXPECTED		*/
+
+/*
+ *	Whose packet was rewritten last, should the gateway not like it then.
+ */
+static struct ip_portfw_conn *last_in = NULL, *last_out = NULL;
 
 /*
  *	Multilinear hashing of 16-bit words: strongly universal in the upper
@@ -170,6 +282,14 @@ static __inline__ struct ip_portfw_rule **rule_chain(int protocol, __u32 laddr,
 	return &rule_tab[hash(protocol, laddr, lport, RULE_BITS)];
 }
 
+static __inline__ struct ip_portfw_rule **rule_to_chain(int protocol,
+							__u32 raddr,
+							__u16 rport)
+{
+	return &rule_tab[(1 << RULE_BITS) +
+			 hash(protocol, raddr, rport, RULE_BITS)];
+}
+
 /*
  *	The rule for exactly this local address, or NULL.
  */
@@ -185,6 +305,21 @@ static struct ip_portfw_rule *rule_get(int protocol, __u32 laddr, __u16 lport)
 }
 
 /*
+ *	Is this the address of one of our interfaces? (ip_chk_addr() says so
+ *	of every address while there is an interface without one.)
+ */
+static int addr_is_ours(__u32 addr)
+{
+	struct device *dev;
+
+	for (dev = dev_base; dev; dev = dev->next)
+		if (dev->pa_addr == addr && dev->flags & IFF_UP &&
+		    dev->family == AF_INET)
+			return 1;
+	return 0;
+}
+
+/*
  *	The rule that a packet for daddr:dport meets, or NULL. Broadcasts and
  *	the loopback network are no addresses that "any" speaks of.
  */
@@ -195,10 +330,52 @@ static struct ip_portfw_rule *rule_match(int protocol, __u32 daddr, __u16 dport)
 	if (!rules)
 		return NULL;
 	r = rule_get(protocol, daddr, dport);
-	if (r == NULL && rules_any && !LOOPBACK(daddr) &&
-	    ip_chk_addr(daddr) == IS_MYADDR)
+	if (r == NULL && rules_any) {
 		r = rule_get(protocol, 0, dport);
+		if (r && (LOOPBACK(daddr) || !addr_is_ours(daddr)))
+			r = NULL;
+	}
 	return r;
+}
+
+/*
+ *	The oldest rule that leads to this host and port, or NULL; *several if
+ *	there are more.
+ */
+static struct ip_portfw_rule *rule_to(int protocol, __u32 raddr, __u16 rport,
+				      int *several)
+{
+	struct ip_portfw_rule *r, *oldest = NULL;
+
+	*several = 0;
+	if (!rules)
+		return NULL;
+	for (r = *rule_to_chain(protocol, raddr, rport); r; r = r->to_next)
+		if (r->raddr == raddr && r->rport == rport &&
+		    r->protocol == protocol) {
+			*several = oldest != NULL;
+			oldest = r;
+		}
+	return oldest;
+}
+
+static void rule_to_link(struct ip_portfw_rule *r)
+{
+	struct ip_portfw_rule **chain;
+
+	chain = rule_to_chain(r->protocol, r->raddr, r->rport);
+	r->to_next = *chain;
+	*chain = r;
+}
+
+static void rule_to_unlink(struct ip_portfw_rule *r)
+{
+	struct ip_portfw_rule **p;
+
+	p = rule_to_chain(r->protocol, r->raddr, r->rport);
+	while (*p != r)
+		p = &(*p)->to_next;
+	*p = r->to_next;
 }
 
 static int rule_add(const struct ip_portfw_rule *new)
@@ -223,6 +400,7 @@ static int rule_add(const struct ip_portfw_rule *new)
 
 	r = rule_get(new->protocol, new->laddr, new->lport);
 	if (r) {
+		rule_to_unlink(r);
 		r->raddr = new->raddr;
 		r->rport = new->rport;
 	} else {
@@ -232,6 +410,7 @@ static int rule_add(const struct ip_portfw_rule *new)
 		chain = rule_chain(r->protocol, r->laddr, r->lport);
 		r->hash_next = *chain;
 		*chain = r;
+		r->serial = ++rules_serial;
 		r->next = NULL;
 		r->pprev = rules_end;
 		*rules_end = r;
@@ -239,6 +418,7 @@ static int rule_add(const struct ip_portfw_rule *new)
 		if (r->laddr == 0)
 			rules_any++;
 	}
+	rule_to_link(r);
 	end_bh_atomic();
 	if (spare)
 		kfree_s(spare, sizeof(*spare));
@@ -254,6 +434,7 @@ static void rule_free(struct ip_portfw_rule *r)
 	while (*p != r)
 		p = &(*p)->hash_next;
 	*p = r->hash_next;
+	rule_to_unlink(r);
 	*r->pprev = r->next;
 	if (r->next)
 		r->next->pprev = r->pprev;
@@ -276,30 +457,107 @@ static __inline__ struct ip_masq **conn_chain(int protocol, __u32 client,
 	return &conn_tab[hash(protocol, client, port, CONN_BITS)];
 }
 
-static void half_open_over(struct ip_portfw_conn *c)
+static __inline__ struct fifo *fifo_of(const struct ip_portfw_conn *c)
 {
-	*c->half_pprev = c->half_next;
-	if (c->half_next)
-		c->half_next->half_pprev = c->half_pprev;
-	else
-		half_open_end = c->half_pprev;
-	c->half_pprev = NULL;
-	half_opens--;
+	return c->ms.protocol == IPPROTO_UDP && c->flags & CONN_ANSWERED ?
+		&unproven : &half_open;
 }
 
-static void conn_free(struct ip_portfw_conn *c)
+static void fifo_put(struct ip_portfw_conn *c)
+{
+	struct fifo *fifo = fifo_of(c);
+
+	c->fifo_next = NULL;
+	c->fifo_pprev = fifo->last;
+	*fifo->last = c;
+	fifo->last = &c->fifo_next;
+	fifo->count++;
+}
+
+static void fifo_take(struct ip_portfw_conn *c)
+{
+	struct fifo *fifo = fifo_of(c);
+
+	*c->fifo_pprev = c->fifo_next;
+	if (c->fifo_next)
+		c->fifo_next->fifo_pprev = c->fifo_pprev;
+	else
+		fifo->last = c->fifo_pprev;
+	fifo->count--;
+}
+
+/*
+ *	The connection is proven: it no longer gives way.
+ */
+static void conn_open(struct ip_portfw_conn *c)
+{
+	fifo_take(c);
+	c->flags &= ~(CONN_YOUNG | CONN_ANSWERED | CONN_OUTWARD);
+}
+
+/*
+ *	Has the connection come to its end?
+ */
+static __inline__ int conn_over(const struct ip_portfw_conn *c)
+{
+	return c->flags & CONN_RST || (c->flags & CONN_FIN) == CONN_FIN;
+}
+
+/*
+ *	Takes a connection, or a twin, out of the index.
+ */
+static void conn_unlink(struct ip_portfw_conn *c)
 {
 	struct ip_masq **p;
 
-	del_timer(&c->ms.timer);
-	if (c->half_pprev)
-		half_open_over(c);
 	p = conn_chain(c->ms.protocol, c->ms.daddr, c->ms.dport);
 	while (*p != &c->ms)
 		p = &(*p)->m_link;
 	*p = c->ms.m_link;
+	if (c->flags & (CONN_TWIN | CONN_SELF))
+		reflected--;
+}
+
+static void conn_release(struct ip_portfw_conn *c)
+{
 	kfree_s(c, sizeof(*c));
 	conns--;
+}
+
+/*
+ *	The end of a connection, not for a twin.
+ */
+static void conn_free(struct ip_portfw_conn *c)
+{
+	struct ip_portfw_conn *twin = twin_of(c), *control = c->control;
+
+	del_timer(&c->ms.timer);
+	if (c->flags & CONN_YOUNG)
+		fifo_take(c);
+	if (c->flags & CONN_EXPECTED)
+		expected--;
+	if (last_in == c)
+		last_in = NULL;
+	if (last_out == c)
+		last_out = NULL;
+	conn_unlink(c);
+	if (twin) {
+		conn_unlink(twin);
+		conn_release(twin);
+	}
+	if (control) {
+		/* an FTP client goes on with its control connection now */
+		if ((long) (control->expires - jiffies) <
+		    ip_masq_expire->tcp_timeout && !conn_over(control))
+			control->expires = jiffies +
+				ip_masq_expire->tcp_timeout;
+		if (--control->children == 0 && control->flags & CONN_GONE)
+			conn_release(control);
+	}
+	if (c->children)
+		c->flags |= CONN_GONE;
+	else
+		conn_release(c);
 	tables_put();
 }
 
@@ -311,6 +569,8 @@ static void conn_timer(unsigned long data)
 {
 	struct ip_portfw_conn *c = (struct ip_portfw_conn *) data;
 
+	if (c->children && !conn_over(c) && (long) (c->expires - jiffies) <= 0)
+		c->expires = jiffies + ip_masq_expire->tcp_timeout;
 	if ((long) (c->expires - jiffies) > 0) {
 		c->ms.timer.expires = c->expires;
 		add_timer(&c->ms.timer);
@@ -330,39 +590,64 @@ static __inline__ void conn_expire_in(struct ip_portfw_conn *c,
 }
 
 /*
- *	Makes the connection that the rule promises to a client. Returns NULL
- *	when there is no memory.
+ *	Makes an entry of the index, not yet more. Returns NULL when there is
+ *	no memory.
  */
-static struct ip_portfw_conn *conn_new(const struct ip_portfw_rule *r,
-				       __u32 client, __u16 port,
-				       __u32 maddr, __u16 mport)
+static struct ip_portfw_conn *conn_alloc(int protocol,
+					 __u32 saddr, __u16 sport,
+					 __u32 client, __u16 port,
+					 __u32 maddr, __u16 mport,
+					 unsigned flags)
 {
 	struct ip_portfw_conn *c;
 	struct ip_masq **chain;
 
-	if (half_opens >= HALF_OPEN_MAX)
-		conn_free(half_open);
 	c = kmalloc(sizeof(*c), GFP_ATOMIC);
 	if (c == NULL)
 		return NULL;
 	memset(c, 0, sizeof(*c));
-	c->ms.protocol = r->protocol;
-	c->ms.saddr = r->raddr;
-	c->ms.sport = r->rport;
+	c->ms.protocol = protocol;
+	c->ms.saddr = saddr;
+	c->ms.sport = sport;
 	c->ms.daddr = client;
 	c->ms.dport = port;
 	c->ms.maddr = maddr;
 	c->ms.mport = mport;
-	chain = conn_chain(r->protocol, client, port);
+	c->flags = flags;
+	chain = conn_chain(protocol, client, port);
 	c->ms.m_link = *chain;
 	*chain = &c->ms;
 	conns++;
+	if (flags & (CONN_TWIN | CONN_SELF))
+		reflected++;
+	return c;
+}
 
-	c->half_pprev = half_open_end;
-	*half_open_end = c;
-	half_open_end = &c->half_next;
-	half_opens++;
+/*
+ *	Makes a connection, for which an older one may have to give way.
+ *	Returns NULL when there is no room.
+ */
+static struct ip_portfw_conn *conn_new(int protocol,
+				       __u32 saddr, __u16 sport,
+				       __u32 client, __u16 port,
+				       __u32 maddr, __u16 mport,
+				       unsigned flags)
+{
+	struct ip_portfw_conn *c;
 
+	if (half_open.count >= HALF_OPEN_MAX)
+		conn_free(half_open.first);
+	if (conns >= CONNS_MAX) {
+		c = unproven.first ? unproven.first : half_open.first;
+		if (c == NULL)
+			return NULL;
+		conn_free(c);
+	}
+	c = conn_alloc(protocol, saddr, sport, client, port, maddr, mport,
+		       flags | CONN_YOUNG);
+	if (c == NULL)
+		return NULL;
+	fifo_put(c);
 	init_timer(&c->ms.timer);
 	c->ms.timer.data = (unsigned long) c;
 	c->ms.timer.function = conn_timer;
@@ -408,6 +693,29 @@ static __inline__ struct ip_portfw_conn *conn_out_get(int protocol,
 }
 
 /*
+ *	The same where it is not every packet's way.
+ */
+static struct ip_portfw_conn *find_in(int protocol, __u32 client, __u16 port,
+				      __u32 maddr, __u16 mport)
+{
+	return conn_in_get(protocol, client, port, maddr, mport);
+}
+
+static struct ip_portfw_conn *find_out(int protocol, __u32 saddr, __u16 sport,
+				       __u32 client, __u16 port)
+{
+	return conn_out_get(protocol, saddr, sport, client, port);
+}
+
+/*
+ *	The host inside may know the client by another name, its twin's.
+ */
+static __inline__ struct ip_portfw_conn *conn_seen_inside(struct ip_portfw_conn *c)
+{
+	return c->ms.s_link && !(c->flags & CONN_TWIN) ? twin_of(c) : c;
+}
+
+/*
  *	Packets
  */
 
@@ -433,21 +741,17 @@ static __inline__ __u16 *packet_ports(const struct sk_buff *skb)
 }
 
 /*
- *	May a connection begin with this packet? A SYN begins one; so does the
- *	middle of one that was there before the gateway was started; never a
- *	packet that isn't sound.
+ *	Is the packet whole, with its transport checksum right?
  */
-static int packet_begins(const struct sk_buff *skb, __u16 *ports)
+static int packet_sound(const struct sk_buff *skb, __u16 *ports)
 {
 	struct iphdr *iph = skb->h.iph;
 	unsigned len = skb->len - iph->ihl * 4;
 
 	if (iph->protocol == IPPROTO_TCP) {
-		struct tcphdr *th = (struct tcphdr *) ports;
+		unsigned head = ((struct tcphdr *) ports)->doff * 4;
 
-		if (th->rst || th->syn == th->ack)
-			return 0;
-		if (th->doff * 4 < sizeof(*th) || th->doff * 4 > len)
+		if (head < sizeof(struct tcphdr) || head > len)
 			return 0;
 	} else {
 		struct udphdr *uh = (struct udphdr *) ports;
@@ -462,6 +766,21 @@ static int packet_begins(const struct sk_buff *skb, __u16 *ports)
 	return csum_tcpudp_magic(iph->saddr, iph->daddr, len, iph->protocol,
 				 csum_partial((unsigned char *) ports, len,
 					      0)) == 0;
+}
+
+/*
+ *	May a connection begin with this packet of a client? A SYN begins one;
+ *	so does the middle of one that was there before the gateway was
+ *	started; never a packet that isn't sound.
+ */
+static int packet_begins(const struct sk_buff *skb, __u16 *ports)
+{
+	struct tcphdr *th = (struct tcphdr *) ports;
+
+	if (skb->h.iph->protocol == IPPROTO_TCP &&
+	    (th->rst || th->syn == th->ack || ports[0] == 0))
+		return 0;
+	return packet_sound(skb, ports);
 }
 
 /*
@@ -480,19 +799,13 @@ static __inline__ __u32 check_change(__u32 from, __u32 to)
 }
 
 /*
- *	Replaces an address and a port of the packet, and adjusts the transport
- *	checksum by the difference: what was wrong before stays wrong. The IP
- *	header was right, but has lost its checksum if it was reassembled.
+ *	Adjusts the checksum of a TCP or UDP header by the change.
  */
-static __inline__ void packet_rewrite(struct iphdr *iph, __u16 *ports,
-				      __u32 *addr, __u32 new_addr,
-				      __u16 *port, __u16 new_port)
+static __inline__ void check_adjust(int protocol, __u16 *ports, __u32 change)
 {
-	__u32 change = check_change(*addr, new_addr);
 	__u16 *check;
 
-	change += (__u16) ~*port + new_port;
-	if (iph->protocol == IPPROTO_TCP) {
+	if (protocol == IPPROTO_TCP) {
 		check = &((struct tcphdr *) ports)->check;
 		*check = check_fold((__u16) ~*check + change);
 	} else {
@@ -503,114 +816,773 @@ static __inline__ void packet_rewrite(struct iphdr *iph, __u16 *ports,
 				*check = 0xffff;
 		}
 	}
+}
+
+/*
+ *	Replaces an address and a port of the packet, and adjusts the transport
+ *	checksum by the difference: what was wrong before stays wrong. The IP
+ *	header was right, but has lost its checksum if it was reassembled.
+ */
+static __inline__ void packet_rewrite(struct iphdr *iph, __u16 *ports,
+				      __u32 *addr, __u32 new_addr,
+				      __u16 *port, __u16 new_port)
+{
+	check_adjust(iph->protocol, ports, check_change(*addr, new_addr) +
+		     (__u16) ~*port + new_port);
 	*addr = new_addr;
 	*port = new_port;
 	ip_send_check(iph);
 }
 
+static void set_source(struct iphdr *iph, __u16 *ports, __u32 addr, __u16 port)
+{
+	packet_rewrite(iph, ports, &iph->saddr, addr, &ports[0], port);
+}
+
+static void set_dest(struct iphdr *iph, __u16 *ports, __u32 addr, __u16 port)
+{
+	packet_rewrite(iph, ports, &iph->daddr, addr, &ports[1], port);
+}
+
+/*
+ *	Is it one of the many that only go on with an open connection?
+ */
+static __inline__ int packet_plain(const struct ip_portfw_conn *c,
+				   __u16 *ports)
+{
+	struct tcphdr *th = (struct tcphdr *) ports;
+
+	return c->flags == 0 && (c->ms.protocol == IPPROTO_UDP ||
+				 !(th->fin | th->syn | th->rst));
+}
+
+static __inline__ void conn_touch(struct ip_portfw_conn *c)
+{
+	conn_expire_in(c, c->ms.protocol == IPPROTO_UDP ?
+		       ip_masq_expire->udp_timeout :
+		       ip_masq_expire->tcp_timeout);
+}
+
 /*
  *	Notes what the packet tells about its connection, and when to forget
- *	it. fin is the direction's SEEN_FIN bit.
+ *	it. outward is 0 or CONN_OUTWARD.
  */
-static __inline__ void conn_saw(struct ip_portfw_conn *c, __u16 *ports,
-				unsigned fin)
+static void conn_saw(struct ip_portfw_conn *c, __u16 *ports, unsigned outward)
 {
 	struct tcphdr *th = (struct tcphdr *) ports;
 	unsigned long timeout;
+	__u32 ahead;
 
 	if (c->ms.protocol == IPPROTO_UDP) {
-		if (fin == SEEN_FIN_OUT && c->half_pprev)
-			half_open_over(c);
 		timeout = ip_masq_expire->udp_timeout;
-	} else {
-		/* the ends repeat a reset that was meant */
-		c->seen &= ~SEEN_RST;
-		if (th->rst)
-			c->seen |= SEEN_RST;
-		else if (fin == SEEN_FIN_OUT)
-			c->seen |= SEEN_ANSWER;
-		else if (c->half_pprev && c->seen & SEEN_ANSWER && th->ack)
-			half_open_over(c);
-		if (th->fin)
-			c->seen |= fin;
-		if (c->seen & SEEN_RST)
-			timeout = RST_EXPIRE;
-		else if ((c->seen & SEEN_FIN) == SEEN_FIN)
-			timeout = ip_masq_expire->tcp_fin_timeout;
+		if (!(c->flags & CONN_YOUNG))
+			;
+		else if ((c->flags & CONN_OUTWARD) != outward) {
+			if (!(c->flags & CONN_ANSWERED)) {
+				fifo_take(c);
+				c->flags |= CONN_ANSWERED;
+				fifo_put(c);
+			}
+		} else if (c->flags & CONN_ANSWERED)
+			conn_open(c);
 		else
-			timeout = ip_masq_expire->tcp_timeout;
+			return;
+		conn_expire_in(c, timeout);
+		return;
 	}
-	if (c->half_pprev == NULL ||
+
+	/* the ends repeat a reset that was meant */
+	c->flags &= ~CONN_RST;
+	if (th->rst)
+		c->flags |= CONN_RST;
+	else if (!(c->flags & CONN_YOUNG))
+		;
+	else if (outward) {
+		c->flags |= CONN_ANSWERED;
+		answer_seq(c) = ntohl(th->seq) + th->syn;
+	} else if (c->flags & CONN_ANSWERED && th->ack) {
+		/* who can't see the answer can't acknowledge it */
+		ahead = ntohl(th->ack_seq) - answer_seq(c);
+		if (ahead + 0xffff <= 0x1fffe)
+			conn_open(c);
+	}
+	if (th->fin)
+		c->flags |= outward ? CONN_FIN_OUT : CONN_FIN_IN;
+	if (c->flags & CONN_RST)
+		timeout = RST_EXPIRE;
+	else if ((c->flags & CONN_FIN) == CONN_FIN)
+		timeout = ip_masq_expire->tcp_fin_timeout;
+	else
+		timeout = ip_masq_expire->tcp_timeout;
+	if (!(c->flags & CONN_YOUNG) ||
 	    (long) (c->expires - jiffies) > (long) timeout)
 		conn_expire_in(c, timeout);
 }
 
 /*
- *	Has the connection come to its end?
+ *	FTP: the helper may change the text, and the sequence numbers must
+ *	follow. What it looks at has to be sound.
  */
-static __inline__ int conn_over(const struct ip_portfw_conn *c)
+static void packet_help(struct ip_portfw_conn *c, struct sk_buff **skb_p,
+			struct device *dev, int outward)
 {
-	return c->seen & SEEN_RST || (c->seen & SEEN_FIN) == SEEN_FIN;
+	struct sk_buff *skb;
+	struct iphdr *iph;
+	struct tcphdr *th;
+	unsigned len;
+
+	if (outward)
+		ip_masq_app_pkt_out(&c->ms, skb_p, dev);
+	else
+		ip_masq_app_pkt_in(&c->ms, skb_p, dev);
+	skb = *skb_p;
+	iph = skb->h.iph;
+	th = (struct tcphdr *) ((char *) iph + iph->ihl * 4);
+	len = skb->len - iph->ihl * 4;
+	skb->csum = csum_partial((unsigned char *) (th + 1),
+				 len - sizeof(*th), 0);
+	tcp_send_check(th, iph->saddr, iph->daddr, len, skb);
+	ip_send_check(iph);
 }
 
-int ip_portfw_do_in(struct sk_buff *skb)
+static int ftp_wanted(__u16 port)
+{
+	struct ip_masq_app *app = ip_masq_app_get(IPPROTO_TCP, port);
+
+	return app && strcmp(app->name, "ftp") == 0;
+}
+
+static void conn_bind_ftp(struct ip_portfw_conn *c)
+{
+	if (c->ms.protocol == IPPROTO_TCP &&
+	    (ftp_wanted(c->ms.sport) || ftp_wanted(c->ms.mport))) {
+		c->ms.app = &ip_portfw_ftp;
+		c->flags |= CONN_HELPED;
+	}
+}
+
+/*
+ *	Beginnings
+ */
+
+/*
+ *	Has the gateway itself a connection with these ends? One that is only
+ *	being waited out doesn't keep a new one away.
+ */
+static int socket_has(int protocol, __u32 saddr, __u16 sport,
+		      __u32 daddr, __u16 dport, struct device *dev, int syn)
+{
+	struct sock *sk;
+
+	if (protocol == IPPROTO_TCP)
+		sk = tcp_v4_lookup(saddr, sport, daddr, dport, dev);
+	else
+		sk = udp_v4_lookup(saddr, sport, daddr, dport, dev);
+	return sk && sk->daddr == saddr && sk->dummy_th.dest == sport &&
+		!(syn && sk->state == TCP_TIME_WAIT);
+}
+
+/*
+ *	Could this be the address of a client that a packet from dev has?
+ */
+static int client_ok(__u32 addr, struct device *dev)
+{
+	__u32 first = ntohl(addr) >> 24;
+
+	if (first == 0 || first == 127 || first >= 224 ||
+	    ip_chk_addr(addr) == IS_BROADCAST)
+		return 0;
+	return dev->flags & IFF_LOOPBACK || !addr_is_ours(addr);
+}
+
+/*
+ *	Tells the client that it can't have this connection.
+ */
+static void refuse(struct sk_buff *skb, struct device *dev, __u16 *ports)
 {
 	struct iphdr *iph = skb->h.iph;
+
+	if (iph->protocol == IPPROTO_TCP)
+		tcp_send_reset(iph->daddr, iph->saddr, (struct tcphdr *) ports,
+			       &tcp_prot, NULL, dev, iph->tos, 255);
+	else
+		port_unreachable(skb, dev);
+}
+
+/*
+ *	Makes a connection of a client that the host inside could answer
+ *	directly, where we wouldn't see it: to that host it has to look like
+ *	one from our interface there, out. A second entry, the twin, finds the
+ *	answers by the address and port that the host inside sees; the first
+ *	has the client's, and all the rest.
+ */
+static struct ip_portfw_conn *reflect(int protocol, __u32 saddr, __u16 sport,
+				      __u32 client, __u16 port,
+				      __u32 maddr, __u16 mport,
+				      struct device *out)
+{
+	static unsigned next = 0;
+	struct ip_portfw_conn *c, *twin;
+	__u32 seen = out->pa_addr;
+	__u16 seen_port;
+	int tries = REFLECT_TRIES;
+
+	do {
+		if (tries-- == 0)
+			return NULL;
+		seen_port = htons(REFLECT_FIRST + next++ % REFLECT_PORTS);
+	} while (find_out(protocol, saddr, sport, seen, seen_port) ||
+		 socket_has(protocol, saddr, sport, seen, seen_port, out, 0));
+
+	c = conn_new(protocol, saddr, sport, client, port, maddr, mport, 0);
+	if (c == NULL)
+		return NULL;
+	twin = conn_alloc(protocol, saddr, sport, seen, seen_port,
+			  maddr, mport, CONN_TWIN);
+	if (twin == NULL) {
+		conn_free(c);
+		return NULL;
+	}
+	twin->ms.s_link = &c->ms;
+	c->ms.s_link = &twin->ms;
+	return c;
+}
+
+/*
+ *	The connection that the expected one has become, or NULL. The expected
+ *	is gone then. control is held by hand, lest it go with it.
+ */
+static struct ip_portfw_conn *expected_came(struct ip_portfw_conn *e,
+					    __u16 sport, __u16 port,
+					    __u16 mport, unsigned flags)
+{
+	struct ip_portfw_conn *c, *control = e->control;
+	__u32 saddr = e->ms.saddr, client = e->ms.daddr, maddr = e->ms.maddr;
+
+	control->children++;
+	conn_free(e);
+	c = conn_new(IPPROTO_TCP, saddr, sport, client, port, maddr, mport,
+		     flags);
+	if (c)
+		c->control = control;
+	else
+		control->children--;
+	return c;
+}
+
+static __inline__ int still_expected(const struct ip_portfw_conn *e)
+{
+	return e && e->flags & CONN_EXPECTED &&
+		!(e->control->flags & CONN_GONE) &&
+		!conn_over(e->control);
+}
+
+static void expect(struct ip_portfw_conn *control, __u16 sport, __u16 port,
+		   __u16 mport)
+{
+	struct ip_portfw_conn *c;
+
+	c = conn_new(IPPROTO_TCP, control->ms.saddr, sport,
+		     control->ms.daddr, port, control->ms.maddr, mport,
+		     CONN_EXPECTED);
+	if (c == NULL)
+		return;
+	expected++;
+	c->control = control;
+	control->children++;
+	conn_expire_in(c, EXPECT_EXPIRE);
+}
+
+void ip_portfw_expect_in(struct ip_masq *control, __u16 port)
+{
+	struct ip_portfw_conn *c;
+
+	c = find_in(IPPROTO_TCP, control->daddr, 0, control->maddr, port);
+	if (c)
+		conn_free(c);
+	expect((struct ip_portfw_conn *) control, port, 0, port);
+}
+
+void ip_portfw_expect_out(struct ip_masq *control, __u16 port)
+{
+	struct ip_portfw_conn *c;
+
+	c = find_out(IPPROTO_TCP, control->saddr, 0, control->daddr, port);
+	if (c)
+		conn_free(c);
+	expect((struct ip_portfw_conn *) control, 0, port, 0);
+}
+
+/*
+ *	The connection that a client's packet begins. NULL if it begins none:
+ *	then *verdict tells what becomes of the packet.
+ */
+static struct ip_portfw_conn *begin_in(struct sk_buff *skb, struct device *dev,
+				       __u16 *ports, int *verdict)
+{
+	struct iphdr *iph = skb->h.iph;
+	struct tcphdr *th = (struct tcphdr *) ports;
+	struct ip_portfw_conn *c, *e = NULL;
+	struct ip_portfw_rule *r = NULL;
+	struct device *out = NULL;
+	struct rtable *rt;
+	int tcp = iph->protocol == IPPROTO_TCP;
+	int self = dev->flags & IFF_LOOPBACK;
+	__u32 raddr;
+	__u16 rport;
+
+	*verdict = 0;
+	if (expected && tcp && th->syn && !th->ack) {
+		e = find_in(IPPROTO_TCP, iph->saddr, 0,
+				iph->daddr, ports[1]);
+		if (!still_expected(e))
+			e = NULL;
+	}
+	if (e) {
+		raddr = e->ms.saddr;
+		rport = e->ms.sport;
+	} else {
+		r = rule_match(iph->protocol, iph->daddr, ports[1]);
+		if (r == NULL)
+			return NULL;
+		raddr = r->raddr;
+		rport = r->rport;
+	}
+	if (!packet_begins(skb, ports))
+		return NULL;
+
+	/* what the gateway has already is not taken away */
+	if (socket_has(iph->protocol, iph->saddr, ports[0], iph->daddr,
+		       ports[1], dev, tcp && th->syn))
+		return NULL;
+#ifdef CONFIG_IP_MASQUERADE_IPAUTOFW
+	if (ip_masq_in_get_2(iph->protocol, iph->saddr, ports[0],
+			     iph->daddr, ports[1]))
+		return NULL;
+#endif
+
+	*verdict = -1;
+	if (!client_ok(iph->saddr, dev))
+		return NULL;
+	rt = route_to(raddr);
+	if (rt) {
+		out = rt->rt_dev;
+		ip_rt_put(rt);
+	}
+	if (out && out->flags & IFF_LOOPBACK) {
+		/* it leads to ourselves: we are there already */
+		*verdict = 0;
+		return NULL;
+	}
+	if (out && !self &&
+	    (out == dev || !((iph->saddr ^ out->pa_addr) & out->pa_mask)))
+		return reflect(iph->protocol, raddr, rport,
+			       iph->saddr, ports[0], iph->daddr, ports[1],
+			       out);
+	if (iph->saddr == raddr)
+		return NULL;
+
+	/*
+	 *	Two connections that would be one to the host inside: the
+	 *	second is refused, unless the first has come to its end. In
+	 *	the middle of one we know better than masquerading.
+	 */
+	c = find_out(iph->protocol, raddr, rport, iph->saddr, ports[0]);
+	if (c && conn_over(c)) {
+		conn_free(c);
+		c = NULL;
+	}
+	if (c || (tcp && th->syn && ip_masq_out_get_2(iph->protocol,
+			raddr, rport, iph->saddr, ports[0]))) {
+		refuse(skb, dev, ports);
+		return NULL;
+	}
+
+	if (e)
+		return expected_came(e, rport, ports[0], ports[1], 0);
+	c = conn_new(iph->protocol, raddr, rport, iph->saddr, ports[0],
+		     iph->daddr, ports[1], self ? CONN_SELF : 0);
+	if (c && !self)
+		conn_bind_ftp(c);
+	return c;
+}
+
+/*
+ *	The same for a packet of a host inside, about to go out by dev. Where
+ *	connections lead, none may begin by masquerading what is left of one
+ *	that we have forgotten.
+ */
+static struct ip_portfw_conn *begin_out(struct sk_buff *skb,
+					struct device *dev,
+					__u16 *ports, int *verdict)
+{
+	struct iphdr *iph = skb->h.iph;
+	struct tcphdr *th = (struct tcphdr *) ports;
 	struct ip_portfw_conn *c;
 	struct ip_portfw_rule *r;
-	__u16 *ports = packet_ports(skb);
+	int tcp = iph->protocol == IPPROTO_TCP, several;
+	__u32 maddr;
+	__u16 mport;
+
+	*verdict = 0;
+	if (tcp && th->syn && !th->ack) {
+		/* it dials, which is our business if the client asked for it */
+		c = expected ? find_out(IPPROTO_TCP, iph->saddr, 0,
+					    iph->daddr, ports[1]) : NULL;
+		if (!still_expected(c) || !packet_sound(skb, ports))
+			return NULL;
+		mport = ports[0];
+		if (ntohs(mport) + 1 == ntohs(c->control->ms.sport))
+			mport = htons(ntohs(c->control->ms.mport) - 1);
+		if (find_in(IPPROTO_TCP, iph->daddr, ports[1],
+				c->ms.maddr, mport))
+			return NULL;
+		*verdict = -1;
+		return expected_came(c, ports[0], ports[1], mport,
+				     CONN_OUTWARD);
+	}
+	r = rule_to(iph->protocol, iph->saddr, ports[0], &several);
+	if (r == NULL && !(tcp && (th->syn || th->rst)))
+		return NULL;
+	if (ip_masq_out_get_2(iph->protocol, iph->saddr, ports[0],
+			      iph->daddr, ports[1]))
+		return NULL;
+	*verdict = -1;
+	if (tcp && (th->syn || th->rst || !th->ack || several))
+		return NULL;
+	maddr = r->laddr ? r->laddr : dev->pa_addr;
+	if (!packet_sound(skb, ports) || !client_ok(iph->daddr, dev) ||
+	    find_in(iph->protocol, iph->daddr, ports[1], maddr, r->lport))
+		return NULL;
+	c = conn_new(iph->protocol, r->raddr, r->rport, iph->daddr, ports[1],
+		     maddr, r->lport, CONN_OUTWARD);
+	if (c)
+		conn_bind_ftp(c);
+	return c;
+}
+
+/*
+ *	ICMP
+ */
+
+/*
+ *	The ports in the header that the ICMP error in the packet quotes; NULL
+ *	if it is none, or quotes too little. len is that of the ICMP message.
+ */
+static __u16 *error_ports(const struct sk_buff *skb, unsigned *len)
+{
+	struct iphdr *iph = skb->h.iph, *quoted;
+	struct icmphdr *icmph = (struct icmphdr *) ((char *) iph +
+						    iph->ihl * 4);
+
+	*len = skb->len - iph->ihl * 4;
+	if (iph->frag_off & htons(0x3fff) ||
+	    *len < sizeof(*icmph) + sizeof(*quoted) ||
+	    (icmph->type != ICMP_DEST_UNREACH &&
+	     icmph->type != ICMP_SOURCE_QUENCH &&
+	     icmph->type != ICMP_TIME_EXCEEDED &&
+	     icmph->type != ICMP_PARAMETERPROB))
+		return NULL;
+	quoted = (struct iphdr *) (icmph + 1);
+	if (quoted->ihl < 5 || quoted->version != 4 ||
+	    *len < sizeof(*icmph) + quoted->ihl * 4 + 8 ||
+	    quoted->frag_off & htons(0x1fff) ||
+	    (quoted->protocol != IPPROTO_TCP &&
+	     quoted->protocol != IPPROTO_UDP))
+		return NULL;
+	return (__u16 *) ((char *) quoted + quoted->ihl * 4);
+}
+
+/*
+ *	Gives a quoted header the ends of the packet as the receiver of the
+ *	error has sent it. Both checksums there are adjusted, if they are
+ *	there.
+ */
+static void quote_rewrite(struct iphdr *quoted, __u16 *ports, unsigned len,
+			  __u32 saddr, __u16 sport, __u32 daddr, __u16 dport)
+{
+	__u32 change = check_change(quoted->saddr, saddr) +
+		check_change(quoted->daddr, daddr);
+
+	quoted->check = check_fold((__u16) ~quoted->check + change);
+	change += (__u16) ~ports[0] + sport + (__u16) ~ports[1] + dport;
+	if (quoted->protocol == IPPROTO_UDP ||
+	    len >= quoted->ihl * 4 + sizeof(struct tcphdr) - 2)
+		check_adjust(quoted->protocol, ports, change);
+	quoted->saddr = saddr;
+	quoted->daddr = daddr;
+	ports[0] = sport;
+	ports[1] = dport;
+}
+
+/*
+ *	An ICMP error about a packet of a forwarded connection. Returns as
+ *	ip_portfw_do_in() and ip_portfw_do_out() do.
+ */
+static int icmp_error(struct sk_buff *skb, int outward)
+{
+	struct iphdr *iph = skb->h.iph, *quoted;
+	struct icmphdr *icmph;
+	struct ip_portfw_conn *c, *seen;
+	unsigned len;
+	__u16 *ports = error_ports(skb, &len);
+	int verdict = 1;
 
 	if (ports == NULL)
 		return 0;
-	c = conn_in_get(iph->protocol, iph->saddr, ports[0],
-			iph->daddr, ports[1]);
+	icmph = (struct icmphdr *) ((char *) iph + iph->ihl * 4);
+	quoted = (struct iphdr *) (icmph + 1);
+
+	c = NULL;
+	if (!outward) {
+		c = find_in(quoted->protocol, quoted->daddr, ports[1],
+				quoted->saddr, ports[0]);
+		if (c && c->flags & CONN_TWIN)
+			c = NULL;
+	}
+	if (c) {
+		/* about what the host inside has sent, though not from here */
+		if (ip_compute_csum((unsigned char *) icmph, len))
+			return -1;
+		seen = conn_seen_inside(c);
+		iph->daddr = c->ms.saddr;
+		quote_rewrite(quoted, ports, len - sizeof(*icmph),
+			      c->ms.saddr, c->ms.sport,
+			      seen->ms.daddr, seen->ms.dport);
+	} else {
+		/* about what the client has sent */
+		if (!outward && !reflected)
+			return 0;
+		c = find_out(quoted->protocol, quoted->daddr, ports[1],
+				 quoted->saddr, ports[0]);
+		if (c == NULL ||
+		    (!outward && !(c->flags & (CONN_TWIN | CONN_SELF))))
+			return 0;
+		if (ip_compute_csum((unsigned char *) icmph, len))
+			return -1;
+		if (c->flags & CONN_TWIN)
+			c = twin_of(c);
+		iph->saddr = c->ms.maddr;
+		iph->daddr = c->ms.daddr;
+		if (c->flags & CONN_SELF)
+			verdict = 0;
+		quote_rewrite(quoted, ports, len - sizeof(*icmph),
+			      c->ms.daddr, c->ms.dport,
+			      c->ms.maddr, c->ms.mport);
+	}
+	ip_send_check(iph);
+	icmph->checksum = 0;
+	icmph->checksum = ip_compute_csum((unsigned char *) icmph, len);
+	return verdict;
+}
+
+/*
+ *	The packet that the message is about is the one rewritten last, or not
+ *	ours. If it is too long, ip_forward() has already tried to restore its
+ *	addresses, in its own way.
+ */
+int ip_portfw_do_icmp_send(struct sk_buff *skb, int type, int code)
+{
+	struct iphdr *iph = skb->ip_hdr;
+	__u16 *ports = (__u16 *) ((char *) iph + iph->ihl * 4);
+	struct ip_portfw_conn *c, *seen;
+	int too_long = type == ICMP_DEST_UNREACH && code == ICMP_FRAG_NEEDED;
+	int ret = 0;
+
+	if ((unsigned char *) ports + (iph->protocol == IPPROTO_TCP ?
+	    sizeof(struct tcphdr) : sizeof(struct udphdr)) > skb->tail ||
+	    iph->frag_off & htons(0x1fff))
+		return 0;
+	start_bh_atomic();
+	c = last_in;
+	if (c && iph->protocol == c->ms.protocol) {
+		seen = conn_seen_inside(c);
+		if (iph->saddr == seen->ms.daddr &&
+		    ports[0] == seen->ms.dport && ports[1] == c->ms.sport &&
+		    (iph->daddr == c->ms.saddr || too_long)) {
+			if (type == ICMP_REDIRECT)
+				ret = 1;
+			else {
+				iph->daddr = c->ms.saddr;
+				set_dest(iph, ports, c->ms.maddr, c->ms.mport);
+				set_source(iph, ports, c->ms.daddr,
+					   c->ms.dport);
+			}
+			goto done;
+		}
+	}
+	c = last_out;
+	if (c && iph->protocol == c->ms.protocol && type != ICMP_REDIRECT &&
+	    iph->daddr == c->ms.daddr && ports[1] == c->ms.dport) {
+		if (too_long && iph->saddr == c->ms.saddr &&
+		    ports[0] == c->ms.sport) {
+			iph->saddr = c->ms.maddr;
+			ports[0] = c->ms.mport;
+		}
+		if (iph->saddr == c->ms.maddr && ports[0] == c->ms.mport)
+			set_source(iph, ports, c->ms.saddr, c->ms.sport);
+	}
+done:
+	end_bh_atomic();
+	return ret;
+}
+
+/*
+ *	What needs a second look on its way in: the beginning and the end of a
+ *	connection, and those that aren't like most.
+ */
+static int in_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
+		   struct ip_portfw_conn *c)
+{
+	struct sk_buff *skb = *skb_p, *copy;
+	struct iphdr *iph = skb->h.iph;
+	struct tcphdr *th = (struct tcphdr *) ports;
+	struct ip_portfw_conn *answered;
+	int verdict;
+
+	if (c && c->flags & (CONN_EXPECTED | CONN_TWIN))
+		return -1;
 	/*
 	 *	A SYN with the ports of a connection that is over begins a new
 	 *	one, and the rule decides afresh.
 	 */
-	if (c && conn_over(c) && ((struct tcphdr *) ports)->syn &&
-	    packet_begins(skb, ports)) {
+	if (c && conn_over(c) && th->syn && packet_begins(skb, ports)) {
 		conn_free(c);
 		c = NULL;
 	}
-	if (c == NULL) {
-		r = rule_match(iph->protocol, iph->daddr, ports[1]);
-		if (r == NULL || !packet_begins(skb, ports))
-			return 0;
-		/*
-		 *	Two forwarded ports that lead to one port inside:
-		 *	answers to the same client port could not be told
-		 *	apart. The gateway answers for itself.
-		 */
-		if (conn_out_get(iph->protocol, r->raddr, r->rport,
-				 iph->saddr, ports[0]))
-			return 0;
-		c = conn_new(r, iph->saddr, ports[0], iph->daddr, ports[1]);
-		if (c == NULL)
-			return -1;
+	if (c == NULL && reflected) {
+		answered = find_out(iph->protocol, iph->saddr, ports[0],
+					iph->daddr, ports[1]);
+		if (answered && answered->flags & (CONN_TWIN | CONN_SELF)) {
+			c = answered;
+			if (c->flags & CONN_TWIN)
+				c = twin_of(c);
+			conn_saw(c, ports, CONN_OUTWARD);
+			set_source(iph, ports, c->ms.maddr, c->ms.mport);
+			if (c->flags & CONN_SELF)
+				return 0;
+			set_dest(iph, ports, c->ms.daddr, c->ms.dport);
+			return 1;
+		}
 	}
-	conn_saw(c, ports, SEEN_FIN_IN);
+	if (c == NULL) {
+		c = begin_in(skb, dev, ports, &verdict);
+		if (c == NULL)
+			return verdict;
+	}
+	if (c->flags & CONN_HELPED && !packet_sound(skb, ports))
+		return -1;
+	if (skb->data_skb != skb) {
+		/* the gateway's own, which it may have to send again */
+		copy = skb_copy(skb, GFP_ATOMIC);
+		if (copy == NULL)
+			return -1;
+		kfree_skb(skb, FREE_WRITE);
+		*skb_p = skb = copy;
+		iph = skb->h.iph;
+		ports = packet_ports(skb);
+	}
+	conn_saw(c, ports, 0);
+	last_in = c;
+	set_dest(iph, ports, c->ms.saddr, c->ms.sport);
+	if (c->ms.s_link)
+		set_source(iph, ports, c->ms.s_link->daddr,
+			   c->ms.s_link->dport);
+	if ((c->flags & (CONN_HELPED | CONN_YOUNG)) == CONN_HELPED)
+		packet_help(c, skb_p, dev, 0);
+	return 1;
+}
+
+int ip_portfw_do_in(struct sk_buff **skb_p, struct device *dev)
+{
+	struct sk_buff *skb = *skb_p;
+	struct iphdr *iph = skb->h.iph;
+	struct ip_portfw_conn *c;
+	__u16 *ports = packet_ports(skb);
+
+	/* a frame that others got as well is not to be carried on */
+	if (skb->pkt_type != PACKET_HOST)
+		return 0;
+#ifdef CONFIG_IP_TRANSPARENT_PROXY
+	if (skb->redirport)
+		return 0;
+#endif
+	if (ports == NULL)
+		return iph->protocol == IPPROTO_ICMP ? icmp_error(skb, 0) : 0;
+	c = conn_in_get(iph->protocol, iph->saddr, ports[0],
+			iph->daddr, ports[1]);
+	if (c == NULL || !packet_plain(c, ports))
+		return in_slow(skb_p, dev, ports, c);
+	conn_touch(c);
+	last_in = c;
 	packet_rewrite(iph, ports, &iph->daddr, c->ms.saddr,
 		       &ports[1], c->ms.sport);
 	return 1;
 }
 
-int ip_portfw_do_out(struct sk_buff *skb)
+static int out_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
+		    struct ip_portfw_conn *c)
 {
+	struct sk_buff *skb = *skb_p;
+	struct iphdr *iph = skb->h.iph;
+	struct tcphdr *th = (struct tcphdr *) ports;
+	int verdict;
+
+	if (c && c->flags & CONN_EXPECTED)
+		c = NULL;
+	/*
+	 *	The host inside dials the client from the port that we lead to:
+	 *	it has forgotten our connection.
+	 */
+	if (c && c->ms.protocol == IPPROTO_TCP && th->syn && !th->ack &&
+	    !(c->flags & CONN_OUTWARD) && packet_sound(skb, ports)) {
+		conn_free(c);
+		c = NULL;
+	}
+	if (c == NULL) {
+		c = begin_out(skb, dev, ports, &verdict);
+		if (c == NULL)
+			return verdict;
+	}
+	if (c->flags & CONN_HELPED && !packet_sound(skb, ports))
+		return -1;
+	conn_saw(c, ports, CONN_OUTWARD);
+	last_out = c;
+	set_source(iph, ports, c->ms.maddr, c->ms.mport);
+	if ((c->flags & (CONN_HELPED | CONN_YOUNG)) == CONN_HELPED)
+		packet_help(c, skb_p, dev, 1);
+	return 1;
+}
+
+static __inline__ int do_out(struct sk_buff **skb_p, struct device *dev)
+{
+	struct sk_buff *skb = *skb_p;
 	struct iphdr *iph = skb->h.iph;
 	struct ip_portfw_conn *c;
 	__u16 *ports = packet_ports(skb);
 
 	if (ports == NULL)
-		return 0;
+		return iph->protocol == IPPROTO_ICMP ? icmp_error(skb, 1) : 0;
 	c = conn_out_get(iph->protocol, iph->saddr, ports[0],
 			 iph->daddr, ports[1]);
-	if (c == NULL)
-		return 0;
-	conn_saw(c, ports, SEEN_FIN_OUT);
+	if (c == NULL || !packet_plain(c, ports))
+		return out_slow(skb_p, dev, ports, c);
+	conn_touch(c);
+	last_out = c;
 	packet_rewrite(iph, ports, &iph->saddr, c->ms.maddr,
 		       &ports[0], c->ms.mport);
 	return 1;
+}
+
+int ip_portfw_do_out(struct sk_buff **skb_p, struct device *dev)
+{
+	int ret;
+
+	/* mrouted has packets forwarded in its own context */
+	start_bh_atomic();
+	ret = do_out(skb_p, dev);
+	end_bh_atomic();
+	return ret;
 }
 
 /*
@@ -681,6 +1653,7 @@ int ip_portfw_ctl(int option, void *user, int len)
 void ip_portfw_procinfo(char *buffer, int *len, off_t *pos, off_t offset,
 			int length)
 {
+	struct ip_portfw_conn *c;
 	struct ip_masq *ms;
 	char line[128];
 	long left;
@@ -690,11 +1663,13 @@ void ip_portfw_procinfo(char *buffer, int *len, off_t *pos, off_t offset,
 		start_bh_atomic();
 		ms = ip_portfw_active ? conn_tab[i] : NULL;
 		for (; ms && *len < length; ms = ms->m_link) {
+			c = (struct ip_portfw_conn *) ms;
+			if (c->flags & CONN_TWIN)
+				continue;
 			*pos += 128;
 			if (*pos <= offset)
 				continue;
-			left = ((struct ip_portfw_conn *) ms)->expires -
-				jiffies;
+			left = c->expires - jiffies;
 			sprintf(line, "%s %08lX:%04X %08lX:%04X %04X %08X "
 				"%6d %6d %7ld",
 				ms->protocol == IPPROTO_TCP ? "TCP" : "UDP",
@@ -712,6 +1687,18 @@ void ip_portfw_procinfo(char *buffer, int *len, off_t *pos, off_t offset,
 #ifdef CONFIG_PROC_FS
 
 /*
+ *	/proc/net/ip_portfw. A reader has a line at a time by himself, so that
+ *	he gets it whole however little he reads and whatever becomes of the
+ *	rule; the next is that of the next younger rule. Rules change in process
+ *	context only, so the list stands still while nothing sleeps.
+ */
+struct listing {
+	unsigned long serial;		/* of the last rule listed	*/
+	int	left;			/* of the line			*/
+	char	line[IP_PORTFW_LINE + 1];
+};
+
+/*
  *	Writes "a.b.c.d/port" and returns its length.
  */
 static int sprint_host(char *buf, __u32 addr, __u16 port)
@@ -722,51 +1709,192 @@ static int sprint_host(char *buf, __u32 addr, __u16 port)
 		       ntohs(port));
 }
 
-/*
- *	/proc/net/ip_portfw. Rules change in process context only, and nothing
- *	here sleeps, so the list stands still. All lines have one length: the
- *	offset tells where to begin.
- */
-static int rules_info(char *buffer, char **start, off_t offset, int length,
-		      int unused)
+static void listing_line(struct listing *l, const char *text)
 {
-	struct ip_portfw_rule *r = rules;
-	off_t pos = 0;
-	char line[IP_PORTFW_LINE];
-	int len = 0, n;
-
-	strcpy(line, IP_PORTFW_HEADING);
-	for (;;) {
-		if (pos + IP_PORTFW_LINE > offset)
-			len += sprintf(buffer + len, "%-*s\n",
-				       IP_PORTFW_LINE - 1, line);
-		pos += IP_PORTFW_LINE;
-		if (r == NULL || pos - offset >= length)
-			break;
-		n = sprintf(line, "%s ",
-			    r->protocol == IPPROTO_TCP ? "TCP" : "UDP");
-		n += sprint_host(line + n, r->laddr, r->lport);
-		n += sprintf(line + n, " > ");
-		sprint_host(line + n, r->raddr, r->rport);
-		r = r->next;
-	}
-	/* the buffer's end is the file's pos; nothing if that is before offset */
-	n = pos > offset ? len - (pos - offset) : len;
-	*start = buffer + n;
-	len -= n;
-	return len > length ? length : len;
+	sprintf(l->line, "%-*s\n", IP_PORTFW_LINE - 1, text);
+	l->left = IP_PORTFW_LINE;
 }
 
-static struct proc_dir_entry rules_entry = {
-	0, 9, "ip_portfw", S_IFREG | S_IRUGO, 1, 0, 0, 0,
-	&proc_net_inode_operations, rules_info
+/*
+ *	Goes on to the next line; returns 0 at the end.
+ */
+static int listing_next(struct listing *l)
+{
+	struct ip_portfw_rule *r;
+	char text[IP_PORTFW_LINE];
+	int n;
+
+	for (r = rules; r && (long) (r->serial - l->serial) <= 0; r = r->next)
+		;
+	if (r == NULL)
+		return 0;
+	n = sprintf(text, "%s ", r->protocol == IPPROTO_TCP ? "TCP" : "UDP");
+	n += sprint_host(text + n, r->laddr, r->lport);
+	n += sprintf(text + n, " > ");
+	sprint_host(text + n, r->raddr, r->rport);
+	l->serial = r->serial;
+	listing_line(l, text);
+	return 1;
+}
+
+static int listing_open(struct inode *inode, struct file *file)
+{
+	file->private_data = kmalloc(sizeof(struct listing), GFP_KERNEL);
+	return file->private_data ? 0 : -ENOMEM;
+}
+
+static void listing_release(struct inode *inode, struct file *file)
+{
+	kfree_s(file->private_data, sizeof(struct listing));
+}
+
+static int listing_read(struct inode *inode, struct file *file, char *buf,
+			int count)
+{
+	struct listing *l = file->private_data;
+	int done = 0, n, from, err;
+
+	if (count <= 0)
+		return count ? -EINVAL : 0;
+	err = verify_area(VERIFY_WRITE, buf, count);
+	if (err)
+		return err;
+	if (file->f_pos == 0) {
+		l->serial = rules ? rules->serial - 1 : rules_serial;
+		listing_line(l, IP_PORTFW_HEADING);
+	}
+	while (done < count && (l->left || listing_next(l))) {
+		n = count - done < l->left ? count - done : l->left;
+		from = IP_PORTFW_LINE - l->left;
+		l->left -= n;
+		done += n;
+		file->f_pos += n;
+		memcpy_tofs(buf + done - n, l->line + from, n);
+	}
+	return done;
+}
+
+static struct file_operations listing_file = {
+	NULL,			/* lseek: only back to the beginning counts */
+	listing_read,
+	NULL,			/* write	*/
+	NULL,			/* readdir	*/
+	NULL,			/* select	*/
+	NULL,			/* ioctl	*/
+	NULL,			/* mmap		*/
+	listing_open,
+	listing_release
+};
+
+static struct inode_operations listing_inode = {
+	&listing_file
+};
+
+static struct proc_dir_entry listing_entry = {
+	0, 9, "ip_portfw", S_IFREG | S_IRUGO, 1, 0, 0, 0, &listing_inode
+};
+
+/*
+ *	/proc/net/ip_portfw_limits: a name and a value a line, to be written
+ *	the same way, one at a time.
+ */
+static int limits_read(struct inode *inode, struct file *file, char *buf,
+		       int count)
+{
+	char text[LIMITS * 32];
+	unsigned i;
+	int err, n = 0;
+
+	if (count < 0)
+		return -EINVAL;
+	for (i = 0; i < LIMITS; i++)
+		n += sprintf(text + n, "%s %u\n", limits[i].name,
+			     limits[i].value);
+	if (file->f_pos < 0 || file->f_pos >= n)
+		return 0;
+	n -= file->f_pos;
+	if (n > count)
+		n = count;
+	err = verify_area(VERIFY_WRITE, buf, n);
+	if (err)
+		return err;
+	memcpy_tofs(buf, text + file->f_pos, n);
+	file->f_pos += n;
+	return n;
+}
+
+static int limits_write(struct inode *inode, struct file *file,
+			const char *buf, int count)
+{
+	struct ip_portfw_conn *c;
+	char text[32], *end;
+	unsigned long value;
+	unsigned i;
+	int n, err;
+
+	if (!suser())
+		return -EPERM;
+	if (count <= 0 || count >= (int) sizeof(text))
+		return -EINVAL;
+	err = verify_area(VERIFY_READ, buf, count);
+	if (err)
+		return err;
+	memcpy_fromfs(text, buf, count);
+	text[count - (text[count - 1] == '\n')] = 0;
+
+	for (i = 0; i < LIMITS; i++) {
+		n = strlen(limits[i].name);
+		if (strncmp(text, limits[i].name, n) == 0 && text[n] == ' ')
+			break;
+	}
+	if (i == LIMITS || text[n + 1] < '1' || text[n + 1] > '9')
+		return -EINVAL;
+	value = simple_strtoul(text + n + 1, &end, 10);
+	/* more than seven digits are too many in any case */
+	if (*end || end - text > n + 8 ||
+	    value < limits[i].min || value > limits[i].max)
+		return -EINVAL;
+	limits[i].value = value;
+
+	/* what is now too much goes, one by one */
+	do {
+		c = NULL;
+		start_bh_atomic();
+		if (conns > CONNS_MAX)
+			c = unproven.first ? unproven.first : half_open.first;
+		else if (half_open.count > HALF_OPEN_MAX)
+			c = half_open.first;
+		if (c)
+			conn_free(c);
+		end_bh_atomic();
+	} while (c);
+	return count;
+}
+
+static struct file_operations limits_file = {
+	NULL,			/* lseek	*/
+	limits_read,
+	limits_write
+};
+
+static struct inode_operations limits_inode = {
+	&limits_file
+};
+
+static struct proc_dir_entry limits_entry = {
+	0, 16, "ip_portfw_limits", S_IFREG | S_IRUGO | S_IWUSR, 1, 0, 0, 0,
+	&limits_inode
 };
 
 #endif /* CONFIG_PROC_FS */
 
 void ip_portfw_init(void)
 {
+	CONNS_MAX = CONNS_A_PAGE * MAP_NR(high_memory);
+	if (CONNS_MAX > CONNS_DEFAULT)
+		CONNS_MAX = CONNS_DEFAULT;
 #ifdef CONFIG_PROC_FS
-	proc_register_dynamic(&proc_net, &rules_entry);
+	proc_register_dynamic(&proc_net, &listing_entry);
+	proc_register_dynamic(&proc_net, &limits_entry);
 #endif
 }

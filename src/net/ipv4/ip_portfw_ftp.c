@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ *	IP port forwarding: FTP servers inside
+ *
+ *	On the control connection client and server tell each other where data
+ *	connections lead. The masquerading helper knows how clients inside
+ *	speak; this is for servers inside: what the server says of its address
+ *	is changed to what the client can reach, and the connection that
+ *	follows is let begin.
+ *
+ *	A command or an answer has to stand at the beginning of a segment and
+ *	be whole in it, which is how all send them. What isn't understood, or
+ *	names a third party, is left as it is.
+ *
+ *	Everything here runs in bottom halves.
+ */
+
+#include <linux/config.h>
+#include <linux/types.h>
+#include <linux/kernel.h>
+#include <linux/sched.h>
+#include <linux/mm.h>
+#include <linux/malloc.h>
+#include <linux/string.h>
+#include <linux/netdevice.h>
+#include <linux/skbuff.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/tcp.h>
+#include <linux/ip_portfw.h>
+#include <net/ip_masq.h>
+
+/*
+ *	A decimal number no greater than max at p. Returns what follows it, or
+ *	NULL if there is none, or nothing follows.
+ */
+static char *number(char *p, char *end, unsigned max, unsigned *n)
+{
+	char *begin = p;
+
+	for (*n = 0; p < end && *p >= '0' && *p <= '9'; p++) {
+		*n = *n * 10 + *p - '0';
+		if (*n > max)
+			return NULL;
+	}
+	return p > begin && p < end ? p : NULL;
+}
+
+/*
+ *	count bytes as numbers with sep between them, first byte first.
+ */
+static char *bytes(char *p, char *end, char sep, int count, __u8 *b)
+{
+	unsigned n;
+
+	for (;;) {
+		p = number(p, end, 255, &n);
+		if (p == NULL)
+			return NULL;
+		*b++ = n;
+		if (--count == 0)
+			return p;
+		if (*p++ != sep)
+			return NULL;
+	}
+}
+
+/*
+ *	The text of a TCP segment, and where it ends. The header was sound.
+ */
+static char *text(const struct sk_buff *skb, char **end)
+{
+	struct iphdr *iph = skb->h.iph;
+	struct tcphdr *th = (struct tcphdr *) ((char *) iph + iph->ihl * 4);
+
+	*end = (char *) iph + skb->len;
+	return (char *) th + th->doff * 4;
+}
+
+/*
+ *	From the client: PORT h1,h2,h3,h4,p1,p2 or EPRT |1|h1.h2.h3.h4|port|
+ */
+static int ftp_in(struct ip_masq_app *app, struct ip_masq *ms,
+		  struct sk_buff **skb_p, struct device *dev)
+{
+	char *end, *p = text(*skb_p, &end), bar;
+	__u8 host[6];
+	unsigned port = 0;
+
+	if (end - p < sizeof("PORT 0,0,0,0,0,0"))
+		return 0;
+	if (memcmp(p, "PORT ", 5) == 0 || memcmp(p, "port ", 5) == 0) {
+		p = bytes(p + 5, end, ',', 6, host);
+		port = host[4] << 8 | host[5];
+	} else if (memcmp(p, "EPRT ", 5) == 0 || memcmp(p, "eprt ", 5) == 0) {
+		bar = p[5];
+		if (p[6] != '1' || p[7] != bar)
+			return 0;
+		p = bytes(p + 8, end, '.', 4, host);
+		if (p && *p == bar)
+			p = number(p + 1, end, 65535, &port);
+	} else
+		return 0;
+	if (p && port && memcmp(host, &ms->daddr, 4) == 0)
+		ip_portfw_expect_out(ms, htons(port));
+	return 0;
+}
+
+/*
+ *	From the server: 227 ... h1,h2,h3,h4,p1,p2 or 229 ... (|||port|).
+ *	Returns by how much the segment has grown.
+ */
+static int ftp_out(struct ip_masq_app *app, struct ip_masq *ms,
+		   struct sk_buff **skb_p, struct device *dev)
+{
+	char *end, *p = text(*skb_p, &end), *begin;
+	char to[sizeof("255,255,255,255")];
+	__u8 host[6], *a = (__u8 *) &ms->maddr;
+	unsigned port;
+	int len;
+
+	if (end - p < sizeof("227 0,0,0,0,0,0") ||
+	    memcmp(p, "22", 2) || p[3] != ' ')
+		return 0;
+	if (p[2] == '9') {
+		while (p < end && *p != '(')
+			p++;
+		if (end - p < sizeof("(|||1|)") - 1 ||
+		    p[2] != p[1] || p[3] != p[1])
+			return 0;
+		if (number(p + 4, end, 65535, &port) && port)
+			ip_portfw_expect_in(ms, htons(port));
+		return 0;
+	}
+	if (p[2] != '7')
+		return 0;
+	p += 4;
+	while (p < end && (*p < '0' || *p > '9'))
+		p++;
+	begin = p;
+	p = bytes(begin, end, ',', 6, host);
+	port = host[4] << 8 | host[5];
+	if (p == NULL || port == 0 || memcmp(host, &ms->saddr, 4))
+		return 0;
+	ip_portfw_expect_in(ms, htons(port));
+
+	/* the four numbers of the address give way to ours */
+	p = bytes(begin, end, ',', 4, host);
+	len = sprintf(to, "%d,%d,%d,%d", a[0], a[1], a[2], a[3]);
+	if (len == p - begin)
+		memcpy(begin, to, len);
+	else
+		*skb_p = ip_masq_skb_replace(*skb_p, GFP_ATOMIC, begin,
+					     p - begin, to, len);
+	return len - (p - begin);
+}
+
+struct ip_masq_app ip_portfw_ftp = {
+	NULL,			/* next: in no list	*/
+	"ftp server",
+	0, 0, NULL, NULL,
+	ftp_out,
+	ftp_in
+};
