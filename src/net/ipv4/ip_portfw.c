@@ -131,6 +131,7 @@ struct ip_portfw_conn {
 #define CONN_HELPED	0x100	/* an FTP control connection		*/
 #define CONN_EXPECTED	0x200	/* one port is 0 and yet to be seen	*/
 #define CONN_GONE	0x400	/* out of the index, kept by its children */
+#define CONN_REFLECTED	0x800	/* has a twin				*/
 
 /*
  *	A connection is half open until the host inside has answered, and of
@@ -174,9 +175,11 @@ static struct limit {
 #define RST_EXPIRE		(10 * HZ)
 
 /*
- *	How long an FTP data connection may take to come.
+ *	How long an FTP data connection may take to come, and how many there
+ *	may be of one control connection.
  */
 #define EXPECT_EXPIRE		(60 * HZ)
+#define EXPECT_MAX		16
 
 /*
  *	Source ports of connections that have to look like the gateway's own.
@@ -205,7 +208,7 @@ static unsigned long rules_serial = 0;
 static int rules_any = 0;		/* rules for any local address	*/
 
 static unsigned conns = 0;
-static unsigned reflected = 0;		/* CONN_TWIN or CONN_SELF	*/
+static unsigned reflected = 0;		/* CONN_TWIN and CONN_SELF	*/
 static unsigned expected = 0;		/* CONN_EXPECTED		*/
 
 /*
@@ -624,20 +627,20 @@ static struct ip_portfw_conn *conn_alloc(int protocol,
 }
 
 /*
- *	Makes a connection, for which an older one may have to give way.
- *	Returns NULL when there is no room.
+ *	Makes a connection, for which older ones may have to give way.
+ *	entries is 2 if it will have a twin. Returns NULL when there is no room.
  */
 static struct ip_portfw_conn *conn_new(int protocol,
 				       __u32 saddr, __u16 sport,
 				       __u32 client, __u16 port,
 				       __u32 maddr, __u16 mport,
-				       unsigned flags)
+				       unsigned flags, unsigned entries)
 {
 	struct ip_portfw_conn *c;
 
 	if (half_open.count >= HALF_OPEN_MAX)
 		conn_free(half_open.first);
-	if (conns >= CONNS_MAX) {
+	while (conns + entries > CONNS_MAX) {
 		c = unproven.first ? unproven.first : half_open.first;
 		if (c == NULL)
 			return NULL;
@@ -712,7 +715,7 @@ static struct ip_portfw_conn *find_out(int protocol, __u32 saddr, __u16 sport,
  */
 static __inline__ struct ip_portfw_conn *conn_seen_inside(struct ip_portfw_conn *c)
 {
-	return c->ms.s_link && !(c->flags & CONN_TWIN) ? twin_of(c) : c;
+	return c->flags & CONN_REFLECTED ? twin_of(c) : c;
 }
 
 /*
@@ -1034,7 +1037,8 @@ static struct ip_portfw_conn *reflect(int protocol, __u32 saddr, __u16 sport,
 	} while (find_out(protocol, saddr, sport, seen, seen_port) ||
 		 socket_has(protocol, saddr, sport, seen, seen_port, out, 0));
 
-	c = conn_new(protocol, saddr, sport, client, port, maddr, mport, 0);
+	c = conn_new(protocol, saddr, sport, client, port, maddr, mport,
+		     CONN_REFLECTED, 2);
 	if (c == NULL)
 		return NULL;
 	twin = conn_alloc(protocol, saddr, sport, seen, seen_port,
@@ -1062,7 +1066,7 @@ static struct ip_portfw_conn *expected_came(struct ip_portfw_conn *e,
 	control->children++;
 	conn_free(e);
 	c = conn_new(IPPROTO_TCP, saddr, sport, client, port, maddr, mport,
-		     flags);
+		     flags, 1);
 	if (c)
 		c->control = control;
 	else
@@ -1082,9 +1086,11 @@ static void expect(struct ip_portfw_conn *control, __u16 sport, __u16 port,
 {
 	struct ip_portfw_conn *c;
 
+	if (control->children >= EXPECT_MAX)
+		return;
 	c = conn_new(IPPROTO_TCP, control->ms.saddr, sport,
 		     control->ms.daddr, port, control->ms.maddr, mport,
-		     CONN_EXPECTED);
+		     CONN_EXPECTED, 1);
 	if (c == NULL)
 		return;
 	expected++;
@@ -1098,7 +1104,7 @@ void ip_portfw_expect_in(struct ip_masq *control, __u16 port)
 	struct ip_portfw_conn *c;
 
 	c = find_in(IPPROTO_TCP, control->daddr, 0, control->maddr, port);
-	if (c)
+	if (c && c->flags & CONN_EXPECTED)
 		conn_free(c);
 	expect((struct ip_portfw_conn *) control, port, 0, port);
 }
@@ -1108,7 +1114,7 @@ void ip_portfw_expect_out(struct ip_masq *control, __u16 port)
 	struct ip_portfw_conn *c;
 
 	c = find_out(IPPROTO_TCP, control->saddr, 0, control->daddr, port);
-	if (c)
+	if (c && c->flags & CONN_EXPECTED)
 		conn_free(c);
 	expect((struct ip_portfw_conn *) control, 0, port, 0);
 }
@@ -1201,7 +1207,7 @@ static struct ip_portfw_conn *begin_in(struct sk_buff *skb, struct device *dev,
 	if (e)
 		return expected_came(e, rport, ports[0], ports[1], 0);
 	c = conn_new(iph->protocol, raddr, rport, iph->saddr, ports[0],
-		     iph->daddr, ports[1], self ? CONN_SELF : 0);
+		     iph->daddr, ports[1], self ? CONN_SELF : 0, 1);
 	if (c && !self)
 		conn_bind_ftp(c);
 	return c;
@@ -1248,14 +1254,19 @@ static struct ip_portfw_conn *begin_out(struct sk_buff *skb,
 			      iph->daddr, ports[1]))
 		return NULL;
 	*verdict = -1;
-	if (tcp && (th->syn || th->rst || !th->ack || several))
+	if (tcp && (th->syn || th->rst || !th->ack || several || !ports[1]))
 		return NULL;
 	maddr = r->laddr ? r->laddr : dev->pa_addr;
+	if (maddr == 0 || !addr_is_ours(maddr)) {
+		/* such as the address of the last dial-up */
+		*verdict = 0;
+		return NULL;
+	}
 	if (!packet_sound(skb, ports) || !client_ok(iph->daddr, dev) ||
 	    find_in(iph->protocol, iph->daddr, ports[1], maddr, r->lport))
 		return NULL;
 	c = conn_new(iph->protocol, r->raddr, r->rport, iph->daddr, ports[1],
-		     maddr, r->lport, CONN_OUTWARD);
+		     maddr, r->lport, CONN_OUTWARD, 1);
 	if (c)
 		conn_bind_ftp(c);
 	return c;
@@ -1275,16 +1286,17 @@ static __u16 *error_ports(const struct sk_buff *skb, unsigned *len)
 	struct icmphdr *icmph = (struct icmphdr *) ((char *) iph +
 						    iph->ihl * 4);
 
-	*len = skb->len - iph->ihl * 4;
 	if (iph->frag_off & htons(0x3fff) ||
-	    *len < sizeof(*icmph) + sizeof(*quoted) ||
+	    skb->len < iph->ihl * 4 + sizeof(*icmph) + sizeof(*quoted) ||
 	    (icmph->type != ICMP_DEST_UNREACH &&
 	     icmph->type != ICMP_SOURCE_QUENCH &&
 	     icmph->type != ICMP_TIME_EXCEEDED &&
 	     icmph->type != ICMP_PARAMETERPROB))
 		return NULL;
+	*len = skb->len - iph->ihl * 4;
 	quoted = (struct iphdr *) (icmph + 1);
-	if (quoted->ihl < 5 || quoted->version != 4 ||
+	if (quoted->saddr != iph->daddr ||
+	    quoted->ihl < 5 || quoted->version != 4 ||
 	    *len < sizeof(*icmph) + quoted->ihl * 4 + 8 ||
 	    quoted->frag_off & htons(0x1fff) ||
 	    (quoted->protocol != IPPROTO_TCP &&
@@ -1355,7 +1367,7 @@ static int icmp_error(struct sk_buff *skb, int outward)
 			return 0;
 		c = find_out(quoted->protocol, quoted->daddr, ports[1],
 				 quoted->saddr, ports[0]);
-		if (c == NULL ||
+		if (c == NULL || c->flags & CONN_REFLECTED ||
 		    (!outward && !(c->flags & (CONN_TWIN | CONN_SELF))))
 			return 0;
 		if (ip_compute_csum((unsigned char *) icmph, len))
@@ -1485,7 +1497,7 @@ static int in_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 	conn_saw(c, ports, 0);
 	last_in = c;
 	set_dest(iph, ports, c->ms.saddr, c->ms.sport);
-	if (c->ms.s_link)
+	if (c->flags & CONN_REFLECTED)
 		set_source(iph, ports, c->ms.s_link->daddr,
 			   c->ms.s_link->dport);
 	if ((c->flags & (CONN_HELPED | CONN_YOUNG)) == CONN_HELPED)
@@ -1528,7 +1540,8 @@ static int out_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 	struct tcphdr *th = (struct tcphdr *) ports;
 	int verdict;
 
-	if (c && c->flags & CONN_EXPECTED)
+	/* the host inside knows a reflected one by its twin alone */
+	if (c && c->flags & (CONN_EXPECTED | CONN_REFLECTED))
 		c = NULL;
 	/*
 	 *	The host inside dials the client from the port that we lead to:
@@ -1737,10 +1750,19 @@ static int listing_next(struct listing *l)
 	return 1;
 }
 
+static void listing_begin(struct listing *l)
+{
+	l->serial = rules ? rules->serial - 1 : rules_serial;
+	listing_line(l, IP_PORTFW_HEADING);
+}
+
 static int listing_open(struct inode *inode, struct file *file)
 {
 	file->private_data = kmalloc(sizeof(struct listing), GFP_KERNEL);
-	return file->private_data ? 0 : -ENOMEM;
+	if (file->private_data == NULL)
+		return -ENOMEM;
+	listing_begin(file->private_data);
+	return 0;
 }
 
 static void listing_release(struct inode *inode, struct file *file)
@@ -1759,10 +1781,8 @@ static int listing_read(struct inode *inode, struct file *file, char *buf,
 	err = verify_area(VERIFY_WRITE, buf, count);
 	if (err)
 		return err;
-	if (file->f_pos == 0) {
-		l->serial = rules ? rules->serial - 1 : rules_serial;
-		listing_line(l, IP_PORTFW_HEADING);
-	}
+	if (file->f_pos == 0)
+		listing_begin(l);
 	while (done < count && (l->left || listing_next(l))) {
 		n = count - done < l->left ? count - done : l->left;
 		from = IP_PORTFW_LINE - l->left;

@@ -107,6 +107,36 @@ static int ftp_in(struct ip_masq_app *app, struct ip_masq *ms,
 }
 
 /*
+ *	Puts len bytes in the place of those from begin up to after. Returns by
+ *	how much the segment has grown; if there is no memory for that, it stays
+ *	as it was.
+ */
+static int replace(struct sk_buff **skb_p, char *begin, char *after,
+		   char *to, int len)
+{
+	struct sk_buff *skb = *skb_p;
+	struct iphdr *iph = skb->h.iph;
+	int more = len - (after - begin);
+
+	if (more <= skb_tailroom(skb)) {
+		memmove(begin + len, after, skb->tail - (__u8 *) after);
+		memcpy(begin, to, len);
+		if (more > 0)
+			skb_put(skb, more);
+		else
+			skb_trim(skb, skb->len + more);
+		iph->tot_len = htons(skb->len);
+		return more;
+	}
+	*skb_p = ip_masq_skb_replace(skb, GFP_ATOMIC, begin, after - begin,
+				     to, len);
+	if (*skb_p != skb)
+		return more;
+	iph->tot_len = htons(skb->len);
+	return 0;
+}
+
+/*
  *	From the server: 227 ... h1,h2,h3,h4,p1,p2 or 229 ... (|||port|).
  *	Returns by how much the segment has grown.
  */
@@ -147,12 +177,7 @@ static int ftp_out(struct ip_masq_app *app, struct ip_masq *ms,
 	/* the four numbers of the address give way to ours */
 	p = bytes(begin, end, ',', 4, host);
 	len = sprintf(to, "%d,%d,%d,%d", a[0], a[1], a[2], a[3]);
-	if (len == p - begin)
-		memcpy(begin, to, len);
-	else
-		*skb_p = ip_masq_skb_replace(*skb_p, GFP_ATOMIC, begin,
-					     p - begin, to, len);
-	return len - (p - begin);
+	return replace(skb_p, begin, p, to, len);
 }
 
 struct ip_masq_app ip_portfw_ftp = {

@@ -61,4 +61,16 @@ INLINE void *memchr(const void *from, int byte, size_t n)
 	return NULL;
 }
 
+/* The kernel has it, but lets no module use it. */
+#ifdef MODULE
+INLINE size_t strlen(const char *s)
+{
+	size_t n = 0;
+
+	while (s[n])
+		n++;
+	return n;
+}
+#endif
+
 #endif
