@@ -89,8 +89,8 @@ extern struct sock *udp_v4_lookup(__u32 saddr, __u16 sport, __u32 daddr,
  *	A rule: packets for laddr:lport begin connections to raddr:rport.
  */
 struct ip_portfw_rule {
-	struct ip_portfw_rule *hash_next;	/* same hash of laddr:lport */
-	struct ip_portfw_rule *to_next;		/* same hash of raddr:rport */
+	struct ip_portfw_rule *from_next;	/* in rules_from	*/
+	struct ip_portfw_rule *to_next;		/* in rules_to		*/
 	struct ip_portfw_rule *next, **pprev;	/* all, oldest first	*/
 	unsigned long	serial;			/* grows along that list */
 	__u32	laddr, raddr;			/* laddr 0: any of ours	*/
@@ -104,19 +104,19 @@ struct ip_portfw_rule {
  *	our index alone and uses up no masquerading port.
  *
  *	Of ms, m_link is the index's chain, s_link the twin (see reflect()),
- *	in_seq.init_seq what the host inside sent while we were young; app and
- *	both sequences are for the FTP helper.
+ *	in_seq.init_seq what the host inside sent while we were young; app,
+ *	app_data and both sequences are for FTP.
  */
 struct ip_portfw_conn {
 	struct ip_masq	ms;
 	unsigned long	expires;	/* jiffies; the timer may be early */
 	struct ip_portfw_conn *fifo_next, **fifo_pprev;
-	struct ip_portfw_conn *control;	/* FTP's, if this is for its data */
 	unsigned short	flags;		/* none: open, and nothing special */
 	unsigned short	children;	/* that have us as their control */
 };
 
 #define twin_of(c)	((struct ip_portfw_conn *) (c)->ms.s_link)
+#define control_of(c)	((struct ip_portfw_conn *) (c)->ms.app_data)
 #define answer_seq(c)	((c)->ms.in_seq.init_seq)
 
 #define CONN_FIN_IN	0x001
@@ -189,20 +189,44 @@ static struct limit {
 #define REFLECT_PORTS	(61000 - REFLECT_FIRST)
 #define REFLECT_TRIES	64
 
-#define CONN_BITS	10
-#define RULE_BITS	9
+/*
+ *	A hash table that grows and shrinks by one chain at a time, so that no
+ *	packet has to wait for more: linear hashing. There are about as many
+ *	chains as entries, but never less than a page of them, and never more
+ *	than the hash can tell apart.
+ */
+#define CHAINS_A_PAGE	(PAGE_SIZE / sizeof(void *))
+#define TABLE_PAGES	64
+
+struct table {
+	void	**page[TABLE_PAGES];
+	unsigned chains, entries;
+	unsigned mask;			/* chains <= mask + 1		*/
+	unsigned link;			/* where an entry has its next	*/
+	unsigned (*hash)(const void *entry);
+};
+
+static unsigned conn_hash(const void *entry);
+static unsigned rule_from_hash(const void *entry);
+static unsigned rule_to_hash(const void *entry);
+
+#define TABLE(type, link, hash)	\
+	{ { NULL, }, 0, 0, 0, (unsigned) &((type *) 0)->link, hash }
 
 /*
- *	The index of connections; NULL as long as there is neither a rule nor
- *	a connection. Its page and that of the rules come and go together.
+ *	The connections by client; the rules by local address and port, and by
+ *	destination. All three come with the first rule, and go together.
+ */
+static struct table
+	index = TABLE(struct ip_portfw_conn, ms.m_link, conn_hash),
+	rules_from = TABLE(struct ip_portfw_rule, from_next, rule_from_hash),
+	rules_to = TABLE(struct ip_portfw_rule, to_next, rule_to_hash);
+
+/*
+ *	NULL as long as there is neither a rule nor a connection.
  */
 void *ip_portfw_active = NULL;
-#define conn_tab ((struct ip_masq **) ip_portfw_active)
 
-/*
- *	The rules by local address and port, and then by destination.
- */
-static struct ip_portfw_rule **rule_tab = NULL;
 static struct ip_portfw_rule *rules = NULL, **rules_end = &rules;
 static unsigned long rules_serial = 0;
 static int rules_any = 0;		/* rules for any local address	*/
@@ -218,21 +242,123 @@ static struct ip_portfw_conn *last_in = NULL, *last_out = NULL;
 
 /*
  *	Multilinear hashing of 16-bit words: strongly universal in the upper
- *	16 bits, so that nobody who doesn't know the secret can choose
- *	addresses and ports that meet in one chain.
+ *	17 bits, which are all that is left, so that nobody who doesn't know
+ *	the secret can choose addresses and ports that meet in one chain.
  */
 static unsigned hash_secret[5];
 
-static __inline__ unsigned hash(int protocol, __u32 addr, __u16 port, int bits)
+static __inline__ unsigned hash(int protocol, __u32 addr, __u16 port)
 {
 	return (hash_secret[0] + hash_secret[1] * (addr & 0xffff) +
 		hash_secret[2] * (addr >> 16) + hash_secret[3] * port +
-		hash_secret[4] * protocol) >> (32 - bits);
+		hash_secret[4] * protocol) >> 15;
 }
 
 /*
- *	The tables
+ *	Tables
  */
+
+static __inline__ void **table_chain(const struct table *t, unsigned hash)
+{
+	unsigned i = hash & t->mask;
+
+	if (i >= t->chains)
+		i &= t->mask >> 1;
+	return &t->page[i / CHAINS_A_PAGE][i % CHAINS_A_PAGE];
+}
+
+#define next_in(t, entry)	(*(void **) ((char *) (entry) + (t)->link))
+
+/*
+ *	One more chain takes its entries from the one that had them so far. If
+ *	there is no memory, chains become longer.
+ */
+static void table_grow(struct table *t)
+{
+	unsigned new = t->chains, page = new / CHAINS_A_PAGE;
+	void **from, **to, *entry;
+
+	if (new % CHAINS_A_PAGE == 0) {
+		if (page == TABLE_PAGES)
+			return;
+		t->page[page] = (void **) get_free_page(GFP_ATOMIC);
+		if (t->page[page] == NULL)
+			return;
+	}
+	if (new > t->mask)
+		t->mask = t->mask << 1 | 1;
+	from = table_chain(t, new);
+	t->chains++;
+	to = table_chain(t, new);
+	while ((entry = *from) != NULL) {
+		if ((t->hash(entry) & t->mask) == new) {
+			*from = next_in(t, entry);
+			next_in(t, entry) = *to;
+			*to = entry;
+		} else
+			from = &next_in(t, entry);
+	}
+}
+
+static void table_shrink(struct table *t)
+{
+	void **from, **to;
+
+	from = table_chain(t, t->chains - 1);
+	t->chains--;
+	to = table_chain(t, t->chains);
+	while (*to)
+		to = &next_in(t, *to);
+	*to = *from;
+	*from = NULL;
+	if (t->chains == (t->mask >> 1) + 1)
+		t->mask >>= 1;
+	if (t->chains % CHAINS_A_PAGE == 0) {
+		free_page((unsigned long) t->page[t->chains / CHAINS_A_PAGE]);
+		t->page[t->chains / CHAINS_A_PAGE] = NULL;
+	}
+}
+
+static void table_put(struct table *t, void *entry)
+{
+	void **chain = table_chain(t, t->hash(entry));
+
+	next_in(t, entry) = *chain;
+	*chain = entry;
+	if (++t->entries > t->chains)
+		table_grow(t);
+}
+
+/*
+ *	Twice the chains that are needed are kept, lest the next entry want
+ *	them again; no more, so that an empty table is down to one page.
+ */
+static void table_take(struct table *t, void *entry)
+{
+	void **p = table_chain(t, t->hash(entry));
+	int i;
+
+	while (*p != entry)
+		p = &next_in(t, *p);
+	*p = next_in(t, entry);
+	t->entries--;
+	for (i = 0; i < 2; i++)
+		if (t->entries < t->chains / 2 && t->chains > CHAINS_A_PAGE)
+			table_shrink(t);
+}
+
+static void table_start(struct table *t, unsigned long page)
+{
+	t->page[0] = (void **) page;
+	t->chains = CHAINS_A_PAGE;
+	t->mask = CHAINS_A_PAGE - 1;
+}
+
+static void table_end(struct table *t)
+{
+	free_page((unsigned long) t->page[0]);
+	t->page[0] = NULL;
+}
 
 /*
  *	Makes the tables if they are not there. Process context, may sleep.
@@ -240,23 +366,23 @@ static __inline__ unsigned hash(int protocol, __u32 addr, __u16 port, int bits)
  */
 static int tables_get(void)
 {
-	unsigned long conn_page, rule_page;
+	unsigned long page[3];
+	int i;
 
-	if (ip_portfw_active)
-		return 0;
-	conn_page = get_free_page(GFP_KERNEL);
-	rule_page = get_free_page(GFP_KERNEL);
-	if (conn_page && rule_page && !ip_portfw_active) {
+	for (i = 0; i < 3; i++)
+		page[i] = get_free_page(GFP_KERNEL);
+	/* somebody else may have made them while we slept */
+	if (page[0] && page[1] && page[2] && !ip_portfw_active) {
 		get_random_bytes(hash_secret, sizeof(hash_secret));
-		rule_tab = (struct ip_portfw_rule **) rule_page;
-		ip_portfw_active = (void *) conn_page;
+		table_start(&index, page[0]);
+		table_start(&rules_from, page[1]);
+		table_start(&rules_to, page[2]);
+		ip_portfw_active = &index;
 		return 0;
 	}
-	/* somebody else may have made them while we slept */
-	if (conn_page)
-		free_page(conn_page);
-	if (rule_page)
-		free_page(rule_page);
+	for (i = 0; i < 3; i++)
+		if (page[i])
+			free_page(page[i]);
 	return ip_portfw_active ? 0 : -ENOMEM;
 }
 
@@ -265,32 +391,30 @@ static int tables_get(void)
  */
 static void tables_put(void)
 {
-	void *conn_page = ip_portfw_active;
-
-	if (rules || conns || !conn_page)
+	if (rules || conns || !ip_portfw_active)
 		return;
 	ip_portfw_active = NULL;
-	free_page((unsigned long) conn_page);
-	free_page((unsigned long) rule_tab);
-	rule_tab = NULL;
+	table_end(&index);
+	table_end(&rules_from);
+	table_end(&rules_to);
 }
 
 /*
  *	Rules
  */
 
-static __inline__ struct ip_portfw_rule **rule_chain(int protocol, __u32 laddr,
-						     __u16 lport)
+static unsigned rule_from_hash(const void *entry)
 {
-	return &rule_tab[hash(protocol, laddr, lport, RULE_BITS)];
+	const struct ip_portfw_rule *r = entry;
+
+	return hash(r->protocol, r->laddr, r->lport);
 }
 
-static __inline__ struct ip_portfw_rule **rule_to_chain(int protocol,
-							__u32 raddr,
-							__u16 rport)
+static unsigned rule_to_hash(const void *entry)
 {
-	return &rule_tab[(1 << RULE_BITS) +
-			 hash(protocol, raddr, rport, RULE_BITS)];
+	const struct ip_portfw_rule *r = entry;
+
+	return hash(r->protocol, r->raddr, r->rport);
 }
 
 /*
@@ -300,7 +424,8 @@ static struct ip_portfw_rule *rule_get(int protocol, __u32 laddr, __u16 lport)
 {
 	struct ip_portfw_rule *r;
 
-	for (r = *rule_chain(protocol, laddr, lport); r; r = r->hash_next)
+	for (r = *table_chain(&rules_from, hash(protocol, laddr, lport)); r;
+	     r = r->from_next)
 		if (r->laddr == laddr && r->lport == lport &&
 		    r->protocol == protocol)
 			break;
@@ -353,7 +478,8 @@ static struct ip_portfw_rule *rule_to(int protocol, __u32 raddr, __u16 rport,
 	*several = 0;
 	if (!rules)
 		return NULL;
-	for (r = *rule_to_chain(protocol, raddr, rport); r; r = r->to_next)
+	for (r = *table_chain(&rules_to, hash(protocol, raddr, rport)); r;
+	     r = r->to_next)
 		if (r->raddr == raddr && r->rport == rport &&
 		    r->protocol == protocol) {
 			*several = oldest != NULL;
@@ -362,28 +488,9 @@ static struct ip_portfw_rule *rule_to(int protocol, __u32 raddr, __u16 rport,
 	return oldest;
 }
 
-static void rule_to_link(struct ip_portfw_rule *r)
-{
-	struct ip_portfw_rule **chain;
-
-	chain = rule_to_chain(r->protocol, r->raddr, r->rport);
-	r->to_next = *chain;
-	*chain = r;
-}
-
-static void rule_to_unlink(struct ip_portfw_rule *r)
-{
-	struct ip_portfw_rule **p;
-
-	p = rule_to_chain(r->protocol, r->raddr, r->rport);
-	while (*p != r)
-		p = &(*p)->to_next;
-	*p = r->to_next;
-}
-
 static int rule_add(const struct ip_portfw_rule *new)
 {
-	struct ip_portfw_rule *spare, *r, **chain;
+	struct ip_portfw_rule *spare, *r;
 	int err;
 
 	/* what may sleep comes first, lest two make one rule twice */
@@ -403,16 +510,14 @@ static int rule_add(const struct ip_portfw_rule *new)
 
 	r = rule_get(new->protocol, new->laddr, new->lport);
 	if (r) {
-		rule_to_unlink(r);
+		table_take(&rules_to, r);
 		r->raddr = new->raddr;
 		r->rport = new->rport;
 	} else {
 		r = spare;
 		spare = NULL;
 		*r = *new;
-		chain = rule_chain(r->protocol, r->laddr, r->lport);
-		r->hash_next = *chain;
-		*chain = r;
+		table_put(&rules_from, r);
 		r->serial = ++rules_serial;
 		r->next = NULL;
 		r->pprev = rules_end;
@@ -421,7 +526,7 @@ static int rule_add(const struct ip_portfw_rule *new)
 		if (r->laddr == 0)
 			rules_any++;
 	}
-	rule_to_link(r);
+	table_put(&rules_to, r);
 	end_bh_atomic();
 	if (spare)
 		kfree_s(spare, sizeof(*spare));
@@ -430,14 +535,9 @@ static int rule_add(const struct ip_portfw_rule *new)
 
 static void rule_free(struct ip_portfw_rule *r)
 {
-	struct ip_portfw_rule **p;
-
 	start_bh_atomic();
-	p = rule_chain(r->protocol, r->laddr, r->lport);
-	while (*p != r)
-		p = &(*p)->hash_next;
-	*p = r->hash_next;
-	rule_to_unlink(r);
+	table_take(&rules_from, r);
+	table_take(&rules_to, r);
 	*r->pprev = r->next;
 	if (r->next)
 		r->next->pprev = r->pprev;
@@ -457,7 +557,15 @@ static void rule_free(struct ip_portfw_rule *r)
 static __inline__ struct ip_masq **conn_chain(int protocol, __u32 client,
 					      __u16 port)
 {
-	return &conn_tab[hash(protocol, client, port, CONN_BITS)];
+	return (struct ip_masq **) table_chain(&index,
+					       hash(protocol, client, port));
+}
+
+static unsigned conn_hash(const void *entry)
+{
+	const struct ip_masq *ms = entry;
+
+	return hash(ms->protocol, ms->daddr, ms->dport);
 }
 
 static __inline__ struct fifo *fifo_of(const struct ip_portfw_conn *c)
@@ -511,12 +619,7 @@ static __inline__ int conn_over(const struct ip_portfw_conn *c)
  */
 static void conn_unlink(struct ip_portfw_conn *c)
 {
-	struct ip_masq **p;
-
-	p = conn_chain(c->ms.protocol, c->ms.daddr, c->ms.dport);
-	while (*p != &c->ms)
-		p = &(*p)->m_link;
-	*p = c->ms.m_link;
+	table_take(&index, c);
 	if (c->flags & (CONN_TWIN | CONN_SELF))
 		reflected--;
 }
@@ -532,7 +635,7 @@ static void conn_release(struct ip_portfw_conn *c)
  */
 static void conn_free(struct ip_portfw_conn *c)
 {
-	struct ip_portfw_conn *twin = twin_of(c), *control = c->control;
+	struct ip_portfw_conn *twin = twin_of(c), *control = control_of(c);
 
 	del_timer(&c->ms.timer);
 	if (c->flags & CONN_YOUNG)
@@ -603,7 +706,6 @@ static struct ip_portfw_conn *conn_alloc(int protocol,
 					 unsigned flags)
 {
 	struct ip_portfw_conn *c;
-	struct ip_masq **chain;
 
 	c = kmalloc(sizeof(*c), GFP_ATOMIC);
 	if (c == NULL)
@@ -617,9 +719,7 @@ static struct ip_portfw_conn *conn_alloc(int protocol,
 	c->ms.maddr = maddr;
 	c->ms.mport = mport;
 	c->flags = flags;
-	chain = conn_chain(protocol, client, port);
-	c->ms.m_link = *chain;
-	*chain = &c->ms;
+	table_put(&index, c);
 	conns++;
 	if (flags & (CONN_TWIN | CONN_SELF))
 		reflected++;
@@ -1060,7 +1160,7 @@ static struct ip_portfw_conn *expected_came(struct ip_portfw_conn *e,
 					    __u16 sport, __u16 port,
 					    __u16 mport, unsigned flags)
 {
-	struct ip_portfw_conn *c, *control = e->control;
+	struct ip_portfw_conn *c, *control = control_of(e);
 	__u32 saddr = e->ms.saddr, client = e->ms.daddr, maddr = e->ms.maddr;
 
 	control->children++;
@@ -1068,7 +1168,7 @@ static struct ip_portfw_conn *expected_came(struct ip_portfw_conn *e,
 	c = conn_new(IPPROTO_TCP, saddr, sport, client, port, maddr, mport,
 		     flags, 1);
 	if (c)
-		c->control = control;
+		c->ms.app_data = control;
 	else
 		control->children--;
 	return c;
@@ -1077,8 +1177,8 @@ static struct ip_portfw_conn *expected_came(struct ip_portfw_conn *e,
 static __inline__ int still_expected(const struct ip_portfw_conn *e)
 {
 	return e && e->flags & CONN_EXPECTED &&
-		!(e->control->flags & CONN_GONE) &&
-		!conn_over(e->control);
+		!(control_of(e)->flags & CONN_GONE) &&
+		!conn_over(control_of(e));
 }
 
 static void expect(struct ip_portfw_conn *control, __u16 sport, __u16 port,
@@ -1094,7 +1194,7 @@ static void expect(struct ip_portfw_conn *control, __u16 sport, __u16 port,
 	if (c == NULL)
 		return;
 	expected++;
-	c->control = control;
+	c->ms.app_data = control;
 	control->children++;
 	conn_expire_in(c, EXPECT_EXPIRE);
 }
@@ -1238,8 +1338,8 @@ static struct ip_portfw_conn *begin_out(struct sk_buff *skb,
 		if (!still_expected(c) || !packet_sound(skb, ports))
 			return NULL;
 		mport = ports[0];
-		if (ntohs(mport) + 1 == ntohs(c->control->ms.sport))
-			mport = htons(ntohs(c->control->ms.mport) - 1);
+		if (ntohs(mport) + 1 == ntohs(control_of(c)->ms.sport))
+			mport = htons(ntohs(control_of(c)->ms.mport) - 1);
 		if (find_in(IPPROTO_TCP, iph->daddr, ports[1],
 				c->ms.maddr, mport))
 			return NULL;
@@ -1672,9 +1772,10 @@ void ip_portfw_procinfo(char *buffer, int *len, off_t *pos, off_t offset,
 	long left;
 	unsigned i;
 
-	for (i = 0; i < 1 << CONN_BITS && *len < length; i++) {
+	for (i = 0; i < index.chains && *len < length; i++) {
 		start_bh_atomic();
-		ms = ip_portfw_active ? conn_tab[i] : NULL;
+		ms = ip_portfw_active && i < index.chains ?
+			index.page[i / CHAINS_A_PAGE][i % CHAINS_A_PAGE] : NULL;
 		for (; ms && *len < length; ms = ms->m_link) {
 			c = (struct ip_portfw_conn *) ms;
 			if (c->flags & CONN_TWIN)
