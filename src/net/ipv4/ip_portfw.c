@@ -1135,6 +1135,7 @@ static struct ip_portfw_conn *reflect(int protocol, __u32 saddr, __u16 sport,
 			return NULL;
 		seen_port = htons(REFLECT_FIRST + next++ % REFLECT_PORTS);
 	} while (find_out(protocol, saddr, sport, seen, seen_port) ||
+		 find_in(protocol, saddr, sport, seen, seen_port) ||
 		 socket_has(protocol, saddr, sport, seen, seen_port, out, 0));
 
 	c = conn_new(protocol, saddr, sport, client, port, maddr, mport,
@@ -1299,7 +1300,9 @@ static struct ip_portfw_conn *begin_in(struct sk_buff *skb, struct device *dev,
 		c = NULL;
 	}
 	if (c || (tcp && th->syn && ip_masq_out_get_2(iph->protocol,
-			raddr, rport, iph->saddr, ports[0]))) {
+			raddr, rport, iph->saddr, ports[0])) ||
+	    (self && find_in(iph->protocol, raddr, rport,
+			     iph->saddr, ports[0]))) {
 		refuse(skb, dev, ports);
 		return NULL;
 	}
@@ -1347,6 +1350,8 @@ static struct ip_portfw_conn *begin_out(struct sk_buff *skb,
 		return expected_came(c, ports[0], ports[1], mport,
 				     CONN_OUTWARD);
 	}
+	if (skb->dev == dev)
+		return NULL;
 	r = rule_to(iph->protocol, iph->saddr, ports[0], &several);
 	if (r == NULL && !(tcp && (th->syn || th->rst)))
 		return NULL;
