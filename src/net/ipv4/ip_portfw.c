@@ -116,7 +116,9 @@ struct ip_portfw_conn {
 };
 
 #define twin_of(c)	((struct ip_portfw_conn *) (c)->ms.s_link)
+/* of FTP data the control connection, of that what it waits for */
 #define control_of(c)	((struct ip_portfw_conn *) (c)->ms.app_data)
+#define expected_by(c)	((struct ip_portfw_conn *) (c)->ms.app_data)
 #define answer_seq(c)	((c)->ms.in_seq.init_seq)
 
 #define CONN_FIN_IN	0x001
@@ -179,7 +181,7 @@ static struct limit {
  *	may be of one control connection.
  */
 #define EXPECT_EXPIRE		(60 * HZ)
-#define EXPECT_MAX		16
+#define CHILDREN_MAX		65000
 
 /*
  *	Source ports of connections that have to look like the gateway's own.
@@ -637,11 +639,18 @@ static void conn_free(struct ip_portfw_conn *c)
 {
 	struct ip_portfw_conn *twin = twin_of(c), *control = control_of(c);
 
+	if (c->flags & CONN_HELPED) {
+		control = NULL;
+		if (expected_by(c))
+			conn_free(expected_by(c));
+	}
 	del_timer(&c->ms.timer);
 	if (c->flags & CONN_YOUNG)
 		fifo_take(c);
-	if (c->flags & CONN_EXPECTED)
+	if (c->flags & CONN_EXPECTED) {
 		expected--;
+		control->ms.app_data = NULL;
+	}
 	if (last_in == c)
 		last_in = NULL;
 	if (last_out == c)
@@ -1177,17 +1186,20 @@ static struct ip_portfw_conn *expected_came(struct ip_portfw_conn *e,
 
 static __inline__ int still_expected(const struct ip_portfw_conn *e)
 {
-	return e && e->flags & CONN_EXPECTED &&
-		!(control_of(e)->flags & CONN_GONE) &&
-		!conn_over(control_of(e));
+	return e && e->flags & CONN_EXPECTED && !conn_over(control_of(e));
 }
 
+/*
+ *	What a control connection announced before is no longer waited for.
+ */
 static void expect(struct ip_portfw_conn *control, __u16 sport, __u16 port,
 		   __u16 mport)
 {
-	struct ip_portfw_conn *c;
+	struct ip_portfw_conn *c = expected_by(control);
 
-	if (control->children >= EXPECT_MAX)
+	if (c)
+		conn_free(c);
+	if (control->children >= CHILDREN_MAX)
 		return;
 	c = conn_new(IPPROTO_TCP, control->ms.saddr, sport,
 		     control->ms.daddr, port, control->ms.maddr, mport,
@@ -1196,27 +1208,18 @@ static void expect(struct ip_portfw_conn *control, __u16 sport, __u16 port,
 		return;
 	expected++;
 	c->ms.app_data = control;
+	control->ms.app_data = c;
 	control->children++;
 	conn_expire_in(c, EXPECT_EXPIRE);
 }
 
 void ip_portfw_expect_in(struct ip_masq *control, __u16 port)
 {
-	struct ip_portfw_conn *c;
-
-	c = find_in(IPPROTO_TCP, control->daddr, 0, control->maddr, port);
-	if (c && c->flags & CONN_EXPECTED)
-		conn_free(c);
 	expect((struct ip_portfw_conn *) control, port, 0, port);
 }
 
 void ip_portfw_expect_out(struct ip_masq *control, __u16 port)
 {
-	struct ip_portfw_conn *c;
-
-	c = find_out(IPPROTO_TCP, control->saddr, 0, control->daddr, port);
-	if (c && c->flags & CONN_EXPECTED)
-		conn_free(c);
 	expect((struct ip_portfw_conn *) control, 0, port, 0);
 }
 

@@ -10,7 +10,9 @@
  *
  *	A command or an answer has to stand at the beginning of a segment and
  *	be whole in it, which is how all send them. What isn't understood, or
- *	names a third party, is left as it is.
+ *	names a third party, is left as it is. An answer has to begin a line as
+ *	well: a client can have the server repeat any text, and can choose where
+ *	that is cut.
  *
  *	Everything here runs in bottom halves.
  */
@@ -77,6 +79,14 @@ static char *text(const struct sk_buff *skb, char **end)
 	return (char *) th + th->doff * 4;
 }
 
+static int command(const char *p, const char *word)
+{
+	while (*word)
+		if ((*p++ | 0x20) != *word++)
+			return 0;
+	return 1;
+}
+
 /*
  *	From the client: PORT h1,h2,h3,h4,p1,p2 or EPRT |1|h1.h2.h3.h4|port|
  */
@@ -89,10 +99,10 @@ static int ftp_in(struct ip_masq_app *app, struct ip_masq *ms,
 
 	if (end - p < sizeof("PORT 0,0,0,0,0,0"))
 		return 0;
-	if (memcmp(p, "PORT ", 5) == 0 || memcmp(p, "port ", 5) == 0) {
+	if (command(p, "port ")) {
 		p = bytes(p + 5, end, ',', 6, host);
 		port = host[4] << 8 | host[5];
-	} else if (memcmp(p, "EPRT ", 5) == 0 || memcmp(p, "eprt ", 5) == 0) {
+	} else if (command(p, "eprt ")) {
 		bar = p[5];
 		if (p[6] != '1' || p[7] != bar)
 			return 0;
@@ -140,11 +150,10 @@ static int replace(struct sk_buff **skb_p, char *begin, char *after,
  *	From the server: 227 ... h1,h2,h3,h4,p1,p2 or 229 ... (|||port|).
  *	Returns by how much the segment has grown.
  */
-static int ftp_out(struct ip_masq_app *app, struct ip_masq *ms,
-		   struct sk_buff **skb_p, struct device *dev)
+static int answer(struct ip_masq *ms, struct sk_buff **skb_p, char *p,
+		  char *end)
 {
-	char *end, *p = text(*skb_p, &end), *begin;
-	char to[sizeof("255,255,255,255")];
+	char to[sizeof("255,255,255,255")], *begin;
 	__u8 host[6], *a = (__u8 *) &ms->maddr;
 	unsigned port;
 	int len;
@@ -170,7 +179,9 @@ static int ftp_out(struct ip_masq_app *app, struct ip_masq *ms,
 	begin = p;
 	p = bytes(begin, end, ',', 6, host);
 	port = host[4] << 8 | host[5];
-	if (p == NULL || port == 0 || memcmp(host, &ms->saddr, 4))
+	/* some are told their outer address */
+	if (p == NULL || port == 0 || (memcmp(host, &ms->saddr, 4) &&
+				       memcmp(host, &ms->maddr, 4)))
 		return 0;
 	ip_portfw_expect_in(ms, htons(port));
 
@@ -178,6 +189,34 @@ static int ftp_out(struct ip_masq_app *app, struct ip_masq *ms,
 	p = bytes(begin, end, ',', 4, host);
 	len = sprintf(to, "%d,%d,%d,%d", a[0], a[1], a[2], a[3]);
 	return replace(skb_p, begin, p, to, len);
+}
+
+/*
+ *	ms->in_seq is ours, as nothing that comes in changes its length:
+ *	init_seq is where the server's next line begins, as the client counts,
+ *	and delta how long the segment before that was, should it come again.
+ */
+static int ftp_out(struct ip_masq_app *app, struct ip_masq *ms,
+		   struct sk_buff **skb_p, struct device *dev)
+{
+	struct iphdr *iph = (*skb_p)->h.iph;
+	struct tcphdr *th = (struct tcphdr *) ((char *) iph + iph->ihl * 4);
+	char *end, *p = text(*skb_p, &end);
+	__u32 seq = ntohl(th->seq), ahead = seq - ms->in_seq.init_seq;
+	int ends_line, begins_line, more = 0;
+
+	if (p == end)
+		return 0;
+	ends_line = end[-1] == '\n';
+	begins_line = ahead == 0 || -ahead == (__u16) ms->in_seq.delta;
+	if (begins_line)
+		more = answer(ms, skb_p, p, end);
+	ahead += end - p + more;
+	if (ends_line && (__s32) ahead > 0) {
+		ms->in_seq.init_seq += ahead;
+		ms->in_seq.delta = begins_line ? end - p + more : 0;
+	}
+	return more;
 }
 
 struct ip_masq_app ip_portfw_ftp = {
