@@ -1592,8 +1592,8 @@ static int in_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 	}
 	if (c->flags & CONN_HELPED && !packet_sound(skb, ports))
 		return -1;
-	if (skb->data_skb != skb) {
-		/* the gateway's own, which it may have to send again */
+	if (skb->data_skb) {
+		/* a clone, such as of what the gateway may have to send again */
 		copy = skb_copy(skb, GFP_ATOMIC);
 		if (copy == NULL)
 			return -1;
