@@ -10,7 +10,8 @@
  *	Packets are handled and timers expire in bottom halves, which never
  *	interrupt each other. Whatever user space asks for runs in process
  *	context and keeps bottom halves off, for a short and bounded time,
- *	where it touches what they use. Nothing here runs with interrupts off.
+ *	where it touches what they use. Interrupts are off only where the
+ *	kernel's timers have them so.
  *
  *	Addresses and ports are in network byte order unless said otherwise.
  */
@@ -56,12 +57,18 @@
 #else
 #define route_to(addr)		ip_rt_route(addr, 0)
 #endif
+/* icmp_send() took the length to begin behind the IP header */
 #if LINUX_VERSION_CODE >= 0x020028	/* 2.0.40 */
+#define QUOTED_TOO_MUCH(iph)	0
 #define port_unreachable(skb, dev)	icmp_send(skb, ICMP_DEST_UNREACH, \
 						  ICMP_PORT_UNREACH, 0, dev, 1)
 #else
+#define QUOTED_TOO_MUCH(iph)	((iph)->ihl * 4)
 #define port_unreachable(skb, dev)	icmp_send(skb, ICMP_DEST_UNREACH, \
 						  ICMP_PORT_UNREACH, 0, dev)
+#endif
+#ifndef IP_MASQ_F_NO_REPLY	/* before 2.0.31 nobody knows */
+#define IP_MASQ_F_NO_REPLY	0
 #endif
 /* get_sock() looks in these; its successors are in no header */
 #if LINUX_VERSION_CODE >= 0x02001f
@@ -110,9 +117,10 @@ struct ip_portfw_rule {
 struct ip_portfw_conn {
 	struct ip_masq	ms;
 	unsigned long	expires;	/* jiffies; the timer may be early */
-	struct ip_portfw_conn *fifo_next, **fifo_pprev;
+	struct ip_portfw_conn *fifo_next, **fifo_pprev;	/* NULL: in none */
 	unsigned short	flags;		/* none: open, and nothing special */
 	unsigned short	children;	/* that have us as their control */
+	__u16		change;		/* to check inward, see check_fold() */
 };
 
 #define twin_of(c)	((struct ip_portfw_conn *) (c)->ms.s_link)
@@ -125,7 +133,7 @@ struct ip_portfw_conn {
 #define CONN_FIN_OUT	0x002
 #define CONN_FIN	(CONN_FIN_IN | CONN_FIN_OUT)
 #define CONN_RST	0x004
-#define CONN_YOUNG	0x008	/* in a FIFO, and may have to give way	*/
+#define CONN_YOUNG	0x008	/* not yet proven			*/
 #define CONN_ANSWERED	0x010	/* young, but the other side has spoken	*/
 #define CONN_OUTWARD	0x020	/* young, and began inside		*/
 #define CONN_SELF	0x040	/* the client is the gateway		*/
@@ -140,15 +148,18 @@ struct ip_portfw_conn {
  *	TCP until the client has shown that it got the answer. They are few,
  *	the oldest gives way, and they are soon forgotten, counted from their
  *	first packet: nobody keeps one, or a rule that is gone, alive from
- *	outside alone. A client of UDP has proved nothing before it comes back
- *	after an answer; until then its connection gives way when there are
- *	too many of all kinds.
+ *	outside alone.
+ *
+ *	A client of UDP can't prove anything, but its next datagram makes a
+ *	connection anew. So those that were answered give way, too, when there
+ *	are too many of all kinds; who has come back after the answer goes to
+ *	the end of the queue once more.
  */
 static struct fifo {
 	struct ip_portfw_conn *first, **last;
 	unsigned count;
 } half_open = { NULL, &half_open.first, 0 },
-  unproven = { NULL, &unproven.first, 0 };
+  answered_udp = { NULL, &answered_udp.first, 0 };
 
 /*
  *	The bounds, to be read and set in /proc/net/ip_portfw_limits. Of all
@@ -238,9 +249,9 @@ static unsigned reflected = 0;		/* CONN_TWIN and CONN_SELF	*/
 static unsigned expected = 0;		/* CONN_EXPECTED		*/
 
 /*
- *	Whose packet was rewritten last, should the gateway not like it then.
+ *	Whose packet was the last inward, see ip_portfw_do_icmp_send().
  */
-static struct ip_portfw_conn *last_in = NULL, *last_out = NULL;
+static struct ip_portfw_conn *last_in = NULL;
 
 /*
  *	Multilinear hashing of 16-bit words: strongly universal in the upper
@@ -469,25 +480,30 @@ static struct ip_portfw_rule *rule_match(int protocol, __u32 daddr, __u16 dport)
 }
 
 /*
- *	The oldest rule that leads to this host and port, or NULL; *several if
- *	there are more.
+ *	A rule that leads to this host and port, the older if there are two,
+ *	or NULL; *several if there are more than one.
  */
 static struct ip_portfw_rule *rule_to(int protocol, __u32 raddr, __u16 rport,
 				      int *several)
 {
-	struct ip_portfw_rule *r, *oldest = NULL;
+	struct ip_portfw_rule *r, *found = NULL;
 
 	*several = 0;
 	if (!rules)
 		return NULL;
 	for (r = *table_chain(&rules_to, hash(protocol, raddr, rport)); r;
-	     r = r->to_next)
-		if (r->raddr == raddr && r->rport == rport &&
-		    r->protocol == protocol) {
-			*several = oldest != NULL;
-			oldest = r;
+	     r = r->to_next) {
+		if (r->raddr != raddr || r->rport != rport ||
+		    r->protocol != protocol)
+			continue;
+		if (found) {
+			*several = 1;
+			return (long) (r->serial - found->serial) < 0 ?
+				r : found;
 		}
-	return oldest;
+		found = r;
+	}
+	return found;
 }
 
 static int rule_add(const struct ip_portfw_rule *new)
@@ -572,8 +588,9 @@ static unsigned conn_hash(const void *entry)
 
 static __inline__ struct fifo *fifo_of(const struct ip_portfw_conn *c)
 {
-	return c->ms.protocol == IPPROTO_UDP && c->flags & CONN_ANSWERED ?
-		&unproven : &half_open;
+	return c->flags & CONN_YOUNG && !(c->flags & CONN_ANSWERED &&
+					  c->ms.protocol == IPPROTO_UDP) ?
+		&half_open : &answered_udp;
 }
 
 static void fifo_put(struct ip_portfw_conn *c)
@@ -596,16 +613,19 @@ static void fifo_take(struct ip_portfw_conn *c)
 		c->fifo_next->fifo_pprev = c->fifo_pprev;
 	else
 		fifo->last = c->fifo_pprev;
+	c->fifo_pprev = NULL;
 	fifo->count--;
 }
 
 /*
- *	The connection is proven: it no longer gives way.
+ *	The connection is proven.
  */
 static void conn_open(struct ip_portfw_conn *c)
 {
 	fifo_take(c);
 	c->flags &= ~(CONN_YOUNG | CONN_ANSWERED | CONN_OUTWARD);
+	if (c->ms.protocol == IPPROTO_UDP)
+		fifo_put(c);
 }
 
 /*
@@ -645,7 +665,7 @@ static void conn_free(struct ip_portfw_conn *c)
 			conn_free(expected_by(c));
 	}
 	del_timer(&c->ms.timer);
-	if (c->flags & CONN_YOUNG)
+	if (c->fifo_pprev)
 		fifo_take(c);
 	if (c->flags & CONN_EXPECTED) {
 		expected--;
@@ -653,8 +673,6 @@ static void conn_free(struct ip_portfw_conn *c)
 	}
 	if (last_in == c)
 		last_in = NULL;
-	if (last_out == c)
-		last_out = NULL;
 	conn_unlink(c);
 	if (twin) {
 		conn_unlink(twin);
@@ -705,6 +723,21 @@ static __inline__ void conn_expire_in(struct ip_portfw_conn *c,
 }
 
 /*
+ *	RFC 1624: a checksum after 32 or 16 bits that it covers have changed.
+ */
+static __inline__ __u16 check_fold(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum += sum >> 16;
+	return ~sum;
+}
+
+static __inline__ __u32 check_change(__u32 from, __u32 to)
+{
+	return (~from & 0xffff) + (~from >> 16) + (to & 0xffff) + (to >> 16);
+}
+
+/*
  *	Makes an entry of the index, not yet more. Returns NULL when there is
  *	no memory.
  */
@@ -728,6 +761,8 @@ static struct ip_portfw_conn *conn_alloc(int protocol,
 	c->ms.maddr = maddr;
 	c->ms.mport = mport;
 	c->flags = flags;
+	c->change = ~check_fold(check_change(maddr, saddr) +
+				(__u16) ~mport + sport);
 	table_put(&index, c);
 	conns++;
 	if (flags & (CONN_TWIN | CONN_SELF))
@@ -750,7 +785,7 @@ static struct ip_portfw_conn *conn_new(int protocol,
 	if (half_open.count >= HALF_OPEN_MAX)
 		conn_free(half_open.first);
 	while (conns + entries > CONNS_MAX) {
-		c = unproven.first ? unproven.first : half_open.first;
+		c = answered_udp.first ? answered_udp.first : half_open.first;
 		if (c == NULL)
 			return NULL;
 		conn_free(c);
@@ -896,21 +931,6 @@ static int packet_begins(const struct sk_buff *skb, __u16 *ports)
 }
 
 /*
- *	RFC 1624: a checksum after 32 or 16 bits that it covers have changed.
- */
-static __inline__ __u16 check_fold(__u32 sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum += sum >> 16;
-	return ~sum;
-}
-
-static __inline__ __u32 check_change(__u32 from, __u32 to)
-{
-	return (~from & 0xffff) + (~from >> 16) + (to & 0xffff) + (to >> 16);
-}
-
-/*
  *	Adjusts the checksum of a TCP or UDP header by the change.
  */
 static __inline__ void check_adjust(int protocol, __u16 *ports, __u32 change)
@@ -931,29 +951,36 @@ static __inline__ void check_adjust(int protocol, __u16 *ports, __u32 change)
 }
 
 /*
- *	Replaces an address and a port of the packet, and adjusts the transport
- *	checksum by the difference: what was wrong before stays wrong. The IP
- *	header was right, but has lost its checksum if it was reassembled.
+ *	Gives a header, of which len bytes are there, other ends. Both
+ *	checksums are adjusted by the difference, if they are there: what was
+ *	wrong before stays wrong.
  */
-static __inline__ void packet_rewrite(struct iphdr *iph, __u16 *ports,
-				      __u32 *addr, __u32 new_addr,
-				      __u16 *port, __u16 new_port)
+static void header_rewrite(struct iphdr *iph, __u16 *ports, unsigned len,
+			   __u32 saddr, __u16 sport, __u32 daddr, __u16 dport)
 {
-	check_adjust(iph->protocol, ports, check_change(*addr, new_addr) +
-		     (__u16) ~*port + new_port);
-	*addr = new_addr;
-	*port = new_port;
+	__u32 change = check_change(iph->saddr, saddr) +
+		check_change(iph->daddr, daddr);
+
+	iph->check = check_fold((__u16) ~iph->check + change);
+	change += (__u16) ~ports[0] + sport + (__u16) ~ports[1] + dport;
+	if (iph->protocol == IPPROTO_UDP ||
+	    len >= iph->ihl * 4 + sizeof(struct tcphdr) - 2)
+		check_adjust(iph->protocol, ports, change);
+	iph->saddr = saddr;
+	iph->daddr = daddr;
+	ports[0] = sport;
+	ports[1] = dport;
+}
+
+/*
+ *	The same for a packet. Its IP header was right, but has lost its
+ *	checksum if it was reassembled.
+ */
+static void packet_rewrite(struct iphdr *iph, __u16 *ports,
+			   __u32 saddr, __u16 sport, __u32 daddr, __u16 dport)
+{
+	header_rewrite(iph, ports, ~0, saddr, sport, daddr, dport);
 	ip_send_check(iph);
-}
-
-static void set_source(struct iphdr *iph, __u16 *ports, __u32 addr, __u16 port)
-{
-	packet_rewrite(iph, ports, &iph->saddr, addr, &ports[0], port);
-}
-
-static void set_dest(struct iphdr *iph, __u16 *ports, __u32 addr, __u16 port)
-{
-	packet_rewrite(iph, ports, &iph->daddr, addr, &ports[1], port);
 }
 
 /*
@@ -1234,6 +1261,7 @@ static struct ip_portfw_conn *begin_in(struct sk_buff *skb, struct device *dev,
 	struct tcphdr *th = (struct tcphdr *) ports;
 	struct ip_portfw_conn *c, *e = NULL;
 	struct ip_portfw_rule *r = NULL;
+	struct ip_masq *ms;
 	struct device *out = NULL;
 	struct rtable *rt;
 	int tcp = iph->protocol == IPPROTO_TCP;
@@ -1272,8 +1300,11 @@ static struct ip_portfw_conn *begin_in(struct sk_buff *skb, struct device *dev,
 #endif
 
 	*verdict = -1;
-	if (!client_ok(iph->saddr, dev))
+	if (!client_ok(iph->saddr, dev)) {
+		if (self)
+			*verdict = 0;
 		return NULL;
+	}
 	rt = route_to(raddr);
 	if (rt) {
 		out = rt->rt_dev;
@@ -1284,26 +1315,30 @@ static struct ip_portfw_conn *begin_in(struct sk_buff *skb, struct device *dev,
 		*verdict = 0;
 		return NULL;
 	}
-	if (out && !self &&
+	if (iph->saddr == raddr && out != dev)
+		return NULL;
+	if (out && out->pa_addr && out->pa_mask && !self &&
 	    (out == dev || !((iph->saddr ^ out->pa_addr) & out->pa_mask)))
 		return reflect(iph->protocol, raddr, rport,
 			       iph->saddr, ports[0], iph->daddr, ports[1],
 			       out);
-	if (iph->saddr == raddr)
-		return NULL;
 
 	/*
 	 *	Two connections that would be one to the host inside: the
-	 *	second is refused, unless the first has come to its end. In
-	 *	the middle of one we know better than masquerading.
+	 *	second is refused, unless the first has come to its end, or was
+	 *	with an address that we no longer have. What masquerading has
+	 *	counts only if it was answered: the gateway may have come up
+	 *	amid ours, with masquerading first.
 	 */
 	c = find_out(iph->protocol, raddr, rport, iph->saddr, ports[0]);
-	if (c && conn_over(c)) {
+	if (c && !(c->flags & CONN_TWIN) &&
+	    (conn_over(c) || !addr_is_ours(c->ms.maddr))) {
 		conn_free(c);
 		c = NULL;
 	}
-	if (c || (tcp && th->syn && ip_masq_out_get_2(iph->protocol,
-			raddr, rport, iph->saddr, ports[0])) ||
+	ms = tcp ? ip_masq_out_get_2(IPPROTO_TCP, raddr, rport,
+				     iph->saddr, ports[0]) : NULL;
+	if (c || (ms && (th->syn || !(ms->flags & IP_MASQ_F_NO_REPLY))) ||
 	    (self && find_in(iph->protocol, raddr, rport,
 			     iph->saddr, ports[0]))) {
 		refuse(skb, dev, ports);
@@ -1414,28 +1449,6 @@ static __u16 *error_ports(const struct sk_buff *skb, unsigned *len)
 }
 
 /*
- *	Gives a quoted header the ends of the packet as the receiver of the
- *	error has sent it. Both checksums there are adjusted, if they are
- *	there.
- */
-static void quote_rewrite(struct iphdr *quoted, __u16 *ports, unsigned len,
-			  __u32 saddr, __u16 sport, __u32 daddr, __u16 dport)
-{
-	__u32 change = check_change(quoted->saddr, saddr) +
-		check_change(quoted->daddr, daddr);
-
-	quoted->check = check_fold((__u16) ~quoted->check + change);
-	change += (__u16) ~ports[0] + sport + (__u16) ~ports[1] + dport;
-	if (quoted->protocol == IPPROTO_UDP ||
-	    len >= quoted->ihl * 4 + sizeof(struct tcphdr) - 2)
-		check_adjust(quoted->protocol, ports, change);
-	quoted->saddr = saddr;
-	quoted->daddr = daddr;
-	ports[0] = sport;
-	ports[1] = dport;
-}
-
-/*
  *	An ICMP error about a packet of a forwarded connection. Returns as
  *	ip_portfw_do_in() and ip_portfw_do_out() do.
  */
@@ -1466,7 +1479,7 @@ static int icmp_error(struct sk_buff *skb, int outward)
 			return -1;
 		seen = conn_seen_inside(c);
 		iph->daddr = c->ms.saddr;
-		quote_rewrite(quoted, ports, len - sizeof(*icmph),
+		header_rewrite(quoted, ports, len - sizeof(*icmph),
 			      c->ms.saddr, c->ms.sport,
 			      seen->ms.daddr, seen->ms.dport);
 	} else {
@@ -1484,9 +1497,11 @@ static int icmp_error(struct sk_buff *skb, int outward)
 			c = twin_of(c);
 		iph->saddr = c->ms.maddr;
 		iph->daddr = c->ms.daddr;
-		if (c->flags & CONN_SELF)
+		if (c->flags & CONN_SELF) {
+			skb->ip_summed = CHECKSUM_NONE;
 			verdict = 0;
-		quote_rewrite(quoted, ports, len - sizeof(*icmph),
+		}
+		header_rewrite(quoted, ports, len - sizeof(*icmph),
 			      c->ms.daddr, c->ms.dport,
 			      c->ms.maddr, c->ms.mport);
 	}
@@ -1497,51 +1512,64 @@ static int icmp_error(struct sk_buff *skb, int outward)
 }
 
 /*
- *	The packet that the message is about is the one rewritten last, or not
- *	ours. If it is too long, ip_forward() has already tried to restore its
- *	addresses, in its own way.
+ *	If the packet is too long, ip_forward() has put back what it takes for
+ *	the address that we have replaced: outward with the port, but not the
+ *	checksums; inward that of the device, and only the packet before this
+ *	can tell the right one.
  */
 int ip_portfw_do_icmp_send(struct sk_buff *skb, int type, int code)
 {
 	struct iphdr *iph = skb->ip_hdr;
 	__u16 *ports = (__u16 *) ((char *) iph + iph->ihl * 4);
-	struct ip_portfw_conn *c, *seen;
-	int too_long = type == ICMP_DEST_UNREACH && code == ICMP_FRAG_NEEDED;
-	int ret = 0;
+	struct ip_portfw_conn *in, *out, *restored, *seen;
+	int protocol = iph->protocol, ret = 0;
 
-	if ((unsigned char *) ports + (iph->protocol == IPPROTO_TCP ?
+	if ((protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) ||
+	    (unsigned char *) ports + (protocol == IPPROTO_TCP ?
 	    sizeof(struct tcphdr) : sizeof(struct udphdr)) > skb->tail ||
 	    iph->frag_off & htons(0x1fff))
 		return 0;
 	start_bh_atomic();
-	c = last_in;
-	if (c && iph->protocol == c->ms.protocol) {
-		seen = conn_seen_inside(c);
-		if (iph->saddr == seen->ms.daddr &&
-		    ports[0] == seen->ms.dport && ports[1] == c->ms.sport &&
-		    (iph->daddr == c->ms.saddr || too_long)) {
-			if (type == ICMP_REDIRECT)
-				ret = 1;
-			else {
-				iph->daddr = c->ms.saddr;
-				set_dest(iph, ports, c->ms.maddr, c->ms.mport);
-				set_source(iph, ports, c->ms.daddr,
-					   c->ms.dport);
-			}
-			goto done;
+	in = find_out(protocol, iph->daddr, ports[1], iph->saddr, ports[0]);
+	restored = find_out(protocol, iph->saddr, ports[0],
+			    iph->daddr, ports[1]);
+	if (type == ICMP_REDIRECT) {
+		ret = in || restored;
+		goto done;
+	}
+	if (type == ICMP_DEST_UNREACH && code == ICMP_FRAG_NEEDED) {
+		seen = last_in ? conn_seen_inside(last_in) : NULL;
+		if (seen && iph->daddr == skb->dev->pa_addr &&
+		    ports[1] == seen->ms.sport &&
+		    iph->saddr == seen->ms.daddr &&
+		    ports[0] == seen->ms.dport &&
+		    protocol == seen->ms.protocol) {
+			in = seen;
+			iph->daddr = in->ms.saddr;
+		}
+		if (restored) {
+			iph->saddr = restored->ms.maddr;
+			ports[0] = restored->ms.mport;
 		}
 	}
-	c = last_out;
-	if (c && iph->protocol == c->ms.protocol && type != ICMP_REDIRECT &&
-	    iph->daddr == c->ms.daddr && ports[1] == c->ms.dport) {
-		if (too_long && iph->saddr == c->ms.saddr &&
-		    ports[0] == c->ms.sport) {
-			iph->saddr = c->ms.maddr;
-			ports[0] = c->ms.mport;
-		}
-		if (iph->saddr == c->ms.maddr && ports[0] == c->ms.mport)
-			set_source(iph, ports, c->ms.saddr, c->ms.sport);
+	out = find_in(protocol, iph->daddr, ports[1], iph->saddr, ports[0]);
+	if (in && in->flags & CONN_REFLECTED)
+		in = NULL;
+	if (out && out->flags & CONN_REFLECTED)
+		out = NULL;
+	if ((in || out) && skb->data <= (unsigned char *) iph) {
+		/* icmp_send() counts on there being no frame around it */
+		skb_pull(skb, (unsigned char *) iph - skb->data);
+		skb->len -= QUOTED_TOO_MUCH(iph);
 	}
+	if (in) {
+		if (in->flags & CONN_TWIN)
+			in = twin_of(in);
+		packet_rewrite(iph, ports, in->ms.daddr, in->ms.dport,
+			       in->ms.maddr, in->ms.mport);
+	} else if (out)
+		packet_rewrite(iph, ports, out->ms.saddr, out->ms.sport,
+			       out->ms.daddr, out->ms.dport);
 done:
 	end_bh_atomic();
 	return ret;
@@ -1557,7 +1585,7 @@ static int in_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 	struct sk_buff *skb = *skb_p, *copy;
 	struct iphdr *iph = skb->h.iph;
 	struct tcphdr *th = (struct tcphdr *) ports;
-	struct ip_portfw_conn *answered;
+	struct ip_portfw_conn *answered, *seen;
 	int verdict;
 
 	if (c && c->flags & (CONN_EXPECTED | CONN_TWIN))
@@ -1578,11 +1606,11 @@ static int in_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 			if (c->flags & CONN_TWIN)
 				c = twin_of(c);
 			conn_saw(c, ports, CONN_OUTWARD);
-			set_source(iph, ports, c->ms.maddr, c->ms.mport);
-			if (c->flags & CONN_SELF)
-				return 0;
-			set_dest(iph, ports, c->ms.daddr, c->ms.dport);
-			return 1;
+			packet_rewrite(iph, ports, c->ms.maddr, c->ms.mport,
+				       c->ms.daddr, c->ms.dport);
+			/* the card's own sum, if it has one, is of the past */
+			skb->ip_summed = CHECKSUM_NONE;
+			return !(c->flags & CONN_SELF);
 		}
 	}
 	if (c == NULL) {
@@ -1597,6 +1625,7 @@ static int in_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 		copy = skb_copy(skb, GFP_ATOMIC);
 		if (copy == NULL)
 			return -1;
+		copy->protocol = skb->protocol;
 		kfree_skb(skb, FREE_WRITE);
 		*skb_p = skb = copy;
 		iph = skb->h.iph;
@@ -1604,10 +1633,9 @@ static int in_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 	}
 	conn_saw(c, ports, 0);
 	last_in = c;
-	set_dest(iph, ports, c->ms.saddr, c->ms.sport);
-	if (c->flags & CONN_REFLECTED)
-		set_source(iph, ports, c->ms.s_link->daddr,
-			   c->ms.s_link->dport);
+	seen = conn_seen_inside(c);
+	packet_rewrite(iph, ports, seen->ms.daddr, seen->ms.dport,
+		       c->ms.saddr, c->ms.sport);
 	if ((c->flags & (CONN_HELPED | CONN_YOUNG)) == CONN_HELPED)
 		packet_help(c, skb_p, dev, 0);
 	return 1;
@@ -1635,8 +1663,10 @@ int ip_portfw_do_in(struct sk_buff **skb_p, struct device *dev)
 		return in_slow(skb_p, dev, ports, c);
 	conn_touch(c);
 	last_in = c;
-	packet_rewrite(iph, ports, &iph->daddr, c->ms.saddr,
-		       &ports[1], c->ms.sport);
+	check_adjust(iph->protocol, ports, c->change);
+	iph->daddr = c->ms.saddr;
+	ports[1] = c->ms.sport;
+	ip_send_check(iph);
 	return 1;
 }
 
@@ -1668,8 +1698,8 @@ static int out_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 	if (c->flags & CONN_HELPED && !packet_sound(skb, ports))
 		return -1;
 	conn_saw(c, ports, CONN_OUTWARD);
-	last_out = c;
-	set_source(iph, ports, c->ms.maddr, c->ms.mport);
+	packet_rewrite(iph, ports, c->ms.maddr, c->ms.mport,
+		       c->ms.daddr, c->ms.dport);
 	if ((c->flags & (CONN_HELPED | CONN_YOUNG)) == CONN_HELPED)
 		packet_help(c, skb_p, dev, 1);
 	return 1;
@@ -1689,9 +1719,10 @@ static __inline__ int do_out(struct sk_buff **skb_p, struct device *dev)
 	if (c == NULL || !packet_plain(c, ports))
 		return out_slow(skb_p, dev, ports, c);
 	conn_touch(c);
-	last_out = c;
-	packet_rewrite(iph, ports, &iph->saddr, c->ms.maddr,
-		       &ports[0], c->ms.mport);
+	check_adjust(iph->protocol, ports, (__u16) ~c->change);
+	iph->saddr = c->ms.maddr;
+	ports[0] = c->ms.mport;
+	ip_send_check(iph);
 	return 1;
 }
 
@@ -1899,6 +1930,8 @@ static int listing_read(struct inode *inode, struct file *file, char *buf,
 		done += n;
 		file->f_pos += n;
 		memcpy_tofs(buf + done - n, l->line + from, n);
+		if (need_resched)
+			schedule();
 	}
 	return done;
 }
@@ -1990,7 +2023,7 @@ static int limits_write(struct inode *inode, struct file *file,
 		c = NULL;
 		start_bh_atomic();
 		if (conns > CONNS_MAX)
-			c = unproven.first ? unproven.first : half_open.first;
+			c = answered_udp.first ? answered_udp.first : half_open.first;
 		else if (half_open.count > HALF_OPEN_MAX)
 			c = half_open.first;
 		if (c)

@@ -33,6 +33,11 @@
 #include <net/ip_masq.h>
 
 /*
+ *	No data goes to a port where something else may be served.
+ */
+#define DATA_PORT_MIN	1024
+
+/*
  *	A decimal number no greater than max at p. Returns what follows it, or
  *	NULL if there is none, or nothing follows.
  */
@@ -111,7 +116,7 @@ static int ftp_in(struct ip_masq_app *app, struct ip_masq *ms,
 			p = number(p + 1, end, 65535, &port);
 	} else
 		return 0;
-	if (p && port && memcmp(host, &ms->daddr, 4) == 0)
+	if (p && port >= DATA_PORT_MIN && memcmp(host, &ms->daddr, 4) == 0)
 		ip_portfw_expect_out(ms, htons(port));
 	return 0;
 }
@@ -140,10 +145,9 @@ static int replace(struct sk_buff **skb_p, char *begin, char *after,
 	}
 	*skb_p = ip_masq_skb_replace(skb, GFP_ATOMIC, begin, after - begin,
 				     to, len);
-	if (*skb_p != skb)
-		return more;
-	iph->tot_len = htons(skb->len);
-	return 0;
+	iph = (*skb_p)->h.iph;
+	iph->tot_len = htons((*skb_p)->len);
+	return *skb_p != skb ? more : 0;
 }
 
 /*
@@ -167,7 +171,7 @@ static int answer(struct ip_masq *ms, struct sk_buff **skb_p, char *p,
 		if (end - p < sizeof("(|||1|)") - 1 ||
 		    p[2] != p[1] || p[3] != p[1])
 			return 0;
-		if (number(p + 4, end, 65535, &port) && port)
+		if (number(p + 4, end, 65535, &port) && port >= DATA_PORT_MIN)
 			ip_portfw_expect_in(ms, htons(port));
 		return 0;
 	}
@@ -180,7 +184,7 @@ static int answer(struct ip_masq *ms, struct sk_buff **skb_p, char *p,
 	p = bytes(begin, end, ',', 6, host);
 	port = host[4] << 8 | host[5];
 	/* some are told their outer address */
-	if (p == NULL || port == 0 || (memcmp(host, &ms->saddr, 4) &&
+	if (p == NULL || port < DATA_PORT_MIN || (memcmp(host, &ms->saddr, 4) &&
 				       memcmp(host, &ms->maddr, 4)))
 		return 0;
 	ip_portfw_expect_in(ms, htons(port));
