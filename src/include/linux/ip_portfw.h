@@ -64,11 +64,34 @@ struct ip_portfw_edits {
 #ifdef CONFIG_IP_MASQUERADE_IPPORTFW
 
 #include <linux/types.h>
+#include <linux/skbuff.h>
+#include <linux/in.h>
+#include <linux/ip.h>
 
-struct sk_buff;
 struct device;
 
-extern void *ip_portfw_active;
+extern unsigned char *ip_portfw_active;
+extern unsigned short ip_portfw_out_mask;
+
+/*
+ *	So many ports are told apart before anything else is looked at.
+ */
+#define IP_PORTFW_PORTS		4096
+
+/*
+ *	Can the packet, with its source (0) or destination port (1), be one of
+ *	ours? Where it is too short to have one, what lies behind it decides,
+ *	and whoever looks closer finds out.
+ */
+extern __inline__ int ip_portfw_concerned(const struct sk_buff *skb, int which,
+					  unsigned mask)
+{
+	const struct iphdr *iph = skb->h.iph;
+	__u16 port = ((const __u16 *) ((const __u32 *) iph + iph->ihl))[which];
+
+	return ip_portfw_active[ntohs(port) & mask] ||
+		iph->protocol == IPPROTO_ICMP;
+}
 
 /*
  *	A packet for one of the gateway's addresses, come in on dev (bottom
@@ -81,7 +104,9 @@ extern void *ip_portfw_active;
 extern int ip_portfw_do_in(struct sk_buff **skb_p, struct device *dev);
 #define ip_portfw_in_or_return(skb_p, dev)				\
 	do {								\
-		int ret = ip_portfw_active ?				\
+		int ret = ip_portfw_active &&				\
+			ip_portfw_concerned(*(skb_p), 1,		\
+					    IP_PORTFW_PORTS - 1) ?	\
 			ip_portfw_do_in(skb_p, dev) : 0;		\
 		if (ret)						\
 			return ret;					\
@@ -96,7 +121,9 @@ extern int ip_portfw_do_in(struct sk_buff **skb_p, struct device *dev);
 extern int ip_portfw_do_out(struct sk_buff **skb_p, struct device *dev);
 #define ip_portfw_out_or_return(skb_p, dev)				\
 	do {								\
-		int ret = ip_portfw_active ?				\
+		int ret = ip_portfw_active &&				\
+			ip_portfw_concerned(*(skb_p), 0,		\
+					    ip_portfw_out_mask) ?	\
 			ip_portfw_do_out(skb_p, dev) : 0;		\
 		if (ret)						\
 			return ret < 0 ? -1 : 0;			\

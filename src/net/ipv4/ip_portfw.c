@@ -236,9 +236,30 @@ static struct table
 	rules_to = TABLE(struct ip_portfw_rule, to_next, rule_to_hash);
 
 /*
- *	NULL as long as there is neither a rule nor a connection.
+ *	How many rules and connections there are for a port, at either side of
+ *	the gateway, lest packets for others be looked at any further. What has
+ *	reached 255 stays there. NULL as long as there is neither a rule nor a
+ *	connection. While the port that an FTP server will dial from isn't
+ *	known, all that goes out is looked at: as if from port 0.
  */
-void *ip_portfw_active = NULL;
+unsigned char *ip_portfw_active = NULL;
+unsigned short ip_portfw_out_mask = IP_PORTFW_PORTS - 1;
+
+static void port_used(__u16 port)
+{
+	unsigned char *n = &ip_portfw_active[ntohs(port) % IP_PORTFW_PORTS];
+
+	if (*n < 255)
+		++*n;
+}
+
+static void port_unused(__u16 port)
+{
+	unsigned char *n = &ip_portfw_active[ntohs(port) % IP_PORTFW_PORTS];
+
+	if (*n < 255)
+		--*n;
+}
 
 static struct ip_portfw_rule *rules = NULL, **rules_end = &rules;
 static unsigned long rules_serial = 0;
@@ -247,6 +268,7 @@ static int rules_any = 0;		/* rules for any local address	*/
 static unsigned conns = 0;
 static unsigned reflected = 0;		/* CONN_TWIN and CONN_SELF	*/
 static unsigned expected = 0;		/* CONN_EXPECTED		*/
+static unsigned expected_out = 0;	/* of which begin inside	*/
 
 /*
  *	Whose packet was the last inward, see ip_portfw_do_icmp_send().
@@ -379,21 +401,21 @@ static void table_end(struct table *t)
  */
 static int tables_get(void)
 {
-	unsigned long page[3];
+	unsigned long page[4];
 	int i;
 
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < 4; i++)
 		page[i] = get_free_page(GFP_KERNEL);
 	/* somebody else may have made them while we slept */
-	if (page[0] && page[1] && page[2] && !ip_portfw_active) {
+	if (page[0] && page[1] && page[2] && page[3] && !ip_portfw_active) {
 		get_random_bytes(hash_secret, sizeof(hash_secret));
 		table_start(&index, page[0]);
 		table_start(&rules_from, page[1]);
 		table_start(&rules_to, page[2]);
-		ip_portfw_active = &index;
+		ip_portfw_active = (unsigned char *) page[3];
 		return 0;
 	}
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < 4; i++)
 		if (page[i])
 			free_page(page[i]);
 	return ip_portfw_active ? 0 : -ENOMEM;
@@ -404,9 +426,12 @@ static int tables_get(void)
  */
 static void tables_put(void)
 {
-	if (rules || conns || !ip_portfw_active)
+	unsigned char *ports = ip_portfw_active;
+
+	if (rules || conns || !ports)
 		return;
 	ip_portfw_active = NULL;
+	free_page((unsigned long) ports);
 	table_end(&index);
 	table_end(&rules_from);
 	table_end(&rules_to);
@@ -468,7 +493,7 @@ static struct ip_portfw_rule *rule_match(int protocol, __u32 daddr, __u16 dport)
 {
 	struct ip_portfw_rule *r;
 
-	if (!rules)
+	if (!rules || daddr == 0)
 		return NULL;
 	r = rule_get(protocol, daddr, dport);
 	if (r == NULL && rules_any) {
@@ -529,6 +554,7 @@ static int rule_add(const struct ip_portfw_rule *new)
 	r = rule_get(new->protocol, new->laddr, new->lport);
 	if (r) {
 		table_take(&rules_to, r);
+		port_unused(r->rport);
 		r->raddr = new->raddr;
 		r->rport = new->rport;
 	} else {
@@ -536,6 +562,7 @@ static int rule_add(const struct ip_portfw_rule *new)
 		spare = NULL;
 		*r = *new;
 		table_put(&rules_from, r);
+		port_used(r->lport);
 		r->serial = ++rules_serial;
 		r->next = NULL;
 		r->pprev = rules_end;
@@ -545,6 +572,7 @@ static int rule_add(const struct ip_portfw_rule *new)
 			rules_any++;
 	}
 	table_put(&rules_to, r);
+	port_used(r->rport);
 	end_bh_atomic();
 	if (spare)
 		kfree_s(spare, sizeof(*spare));
@@ -556,6 +584,8 @@ static void rule_free(struct ip_portfw_rule *r)
 	start_bh_atomic();
 	table_take(&rules_from, r);
 	table_take(&rules_to, r);
+	port_unused(r->lport);
+	port_unused(r->rport);
 	*r->pprev = r->next;
 	if (r->next)
 		r->next->pprev = r->pprev;
@@ -642,8 +672,12 @@ static __inline__ int conn_over(const struct ip_portfw_conn *c)
 static void conn_unlink(struct ip_portfw_conn *c)
 {
 	table_take(&index, c);
-	if (c->flags & (CONN_TWIN | CONN_SELF))
+	port_unused(c->ms.mport);
+	port_unused(c->ms.sport);
+	if (c->flags & (CONN_TWIN | CONN_SELF)) {
+		port_unused(c->ms.dport);
 		reflected--;
+	}
 }
 
 static void conn_release(struct ip_portfw_conn *c)
@@ -669,6 +703,8 @@ static void conn_free(struct ip_portfw_conn *c)
 		fifo_take(c);
 	if (c->flags & CONN_EXPECTED) {
 		expected--;
+		if (c->ms.sport == 0 && --expected_out == 0)
+			ip_portfw_out_mask = IP_PORTFW_PORTS - 1;
 		control->ms.app_data = NULL;
 	}
 	if (last_in == c)
@@ -765,8 +801,12 @@ static struct ip_portfw_conn *conn_alloc(int protocol,
 				(__u16) ~mport + sport);
 	table_put(&index, c);
 	conns++;
-	if (flags & (CONN_TWIN | CONN_SELF))
+	port_used(mport);
+	port_used(sport);
+	if (flags & (CONN_TWIN | CONN_SELF)) {
+		port_used(port);
 		reflected++;
+	}
 	return c;
 }
 
@@ -840,7 +880,8 @@ static __inline__ struct ip_portfw_conn *conn_out_get(int protocol,
 }
 
 /*
- *	The same where it is not every packet's way.
+ *	The same where it is not every packet's way. To the host inside a
+ *	reflected connection is known by its twin alone.
  */
 static struct ip_portfw_conn *find_in(int protocol, __u32 client, __u16 port,
 				      __u32 maddr, __u16 mport)
@@ -851,7 +892,15 @@ static struct ip_portfw_conn *find_in(int protocol, __u32 client, __u16 port,
 static struct ip_portfw_conn *find_out(int protocol, __u32 saddr, __u16 sport,
 				       __u32 client, __u16 port)
 {
-	return conn_out_get(protocol, saddr, sport, client, port);
+	struct ip_masq *ms;
+
+	for (ms = *conn_chain(protocol, client, port); ms; ms = ms->m_link)
+		if (ms->daddr == client && ms->dport == port &&
+		    ms->saddr == saddr && ms->sport == sport &&
+		    ms->protocol == protocol &&
+		    !(((struct ip_portfw_conn *) ms)->flags & CONN_REFLECTED))
+			break;
+	return (struct ip_portfw_conn *) ms;
 }
 
 /*
@@ -1234,6 +1283,10 @@ static void expect(struct ip_portfw_conn *control, __u16 sport, __u16 port,
 	if (c == NULL)
 		return;
 	expected++;
+	if (sport == 0) {
+		expected_out++;
+		ip_portfw_out_mask = 0;
+	}
 	c->ms.app_data = control;
 	control->ms.app_data = c;
 	control->children++;
@@ -1488,7 +1541,7 @@ static int icmp_error(struct sk_buff *skb, int outward)
 			return 0;
 		c = find_out(quoted->protocol, quoted->daddr, ports[1],
 				 quoted->saddr, ports[0]);
-		if (c == NULL || c->flags & CONN_REFLECTED ||
+		if (c == NULL ||
 		    (!outward && !(c->flags & (CONN_TWIN | CONN_SELF))))
 			return 0;
 		if (ip_compute_csum((unsigned char *) icmph, len))
@@ -1553,10 +1606,6 @@ int ip_portfw_do_icmp_send(struct sk_buff *skb, int type, int code)
 		}
 	}
 	out = find_in(protocol, iph->daddr, ports[1], iph->saddr, ports[0]);
-	if (in && in->flags & CONN_REFLECTED)
-		in = NULL;
-	if (out && out->flags & CONN_REFLECTED)
-		out = NULL;
 	if ((in || out) && skb->data <= (unsigned char *) iph) {
 		/* icmp_send() counts on there being no frame around it */
 		skb_pull(skb, (unsigned char *) iph - skb->data);
@@ -1567,9 +1616,11 @@ int ip_portfw_do_icmp_send(struct sk_buff *skb, int type, int code)
 			in = twin_of(in);
 		packet_rewrite(iph, ports, in->ms.daddr, in->ms.dport,
 			       in->ms.maddr, in->ms.mport);
-	} else if (out)
+	} else if (out) {
+		seen = conn_seen_inside(out);
 		packet_rewrite(iph, ports, out->ms.saddr, out->ms.sport,
-			       out->ms.daddr, out->ms.dport);
+			       seen->ms.daddr, seen->ms.dport);
+	}
 done:
 	end_bh_atomic();
 	return ret;
@@ -1678,8 +1729,10 @@ static int out_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 	struct tcphdr *th = (struct tcphdr *) ports;
 	int verdict;
 
-	/* the host inside knows a reflected one by its twin alone */
 	if (c && c->flags & (CONN_EXPECTED | CONN_REFLECTED))
+		c = find_out(iph->protocol, iph->saddr, ports[0],
+			     iph->daddr, ports[1]);
+	if (c && c->flags & CONN_EXPECTED)
 		c = NULL;
 	/*
 	 *	The host inside dials the client from the port that we lead to:
