@@ -2045,7 +2045,7 @@ static int limits_write(struct inode *inode, struct file *file,
 	char text[32], *end;
 	unsigned long value;
 	unsigned i;
-	int n, err;
+	int n, len, err;
 
 	if (!suser())
 		return -EPERM;
@@ -2055,7 +2055,8 @@ static int limits_write(struct inode *inode, struct file *file,
 	if (err)
 		return err;
 	memcpy_fromfs(text, buf, count);
-	text[count - (text[count - 1] == '\n')] = 0;
+	len = count - (text[count - 1] == '\n');
+	text[len] = 0;
 
 	for (i = 0; i < LIMITS; i++) {
 		n = strlen(limits[i].name);
@@ -2066,7 +2067,7 @@ static int limits_write(struct inode *inode, struct file *file,
 		return -EINVAL;
 	value = simple_strtoul(text + n + 1, &end, 10);
 	/* more than seven digits are too many in any case */
-	if (*end || end - text > n + 8 ||
+	if (end != text + len || len > n + 8 ||
 	    value < limits[i].min || value > limits[i].max)
 		return -EINVAL;
 	limits[i].value = value;
