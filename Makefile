@@ -4,6 +4,7 @@
 V	= 2.0.40
 VERSIONS = $(shell seq -f 2.0.%g 27 40)
 PREFIX	= /usr/local
+PACKETS	= 30000000
 LAB	= PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
 help: ## this list
@@ -25,6 +26,10 @@ check: ## the tests (T='-k name' chooses, KERNELS=all spares no kernel)
 check-kernels: ## build, boot and try all fourteen kernels, and print a table
 	@scripts/need source kernel guest lab tests
 	@KERNELS=all $(LAB) -m pytest tests/test_kernels.py $(T)
+
+soak: ## half an hour of traffic while rules come and go (PACKETS=30000000)
+	@scripts/need source kernel guest lab
+	@$(LAB) tests/soak.py $(PACKETS)
 
 kernel: ## compile a patched kernel for QEMU (LINUX=DIR: from your own tree)
 	@scripts/need source kernel
@@ -53,4 +58,4 @@ install: tools/ipportfw ## install the tool and its manual page (DESTDIR, PREFIX
 clean: ## remove everything that was built
 	rm -rf build tools/ipportfw ipportfw-*.patch.gz SHA256SUMS
 
-.PHONY: help demo run check check-kernels kernel patch patches tool install clean
+.PHONY: help demo run check check-kernels soak kernel patch patches tool install clean

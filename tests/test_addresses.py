@@ -12,19 +12,20 @@ from lab import ICMP, IP, TCP, UDP
 from lab.network import MASQUERADING
 
 THIRD, SPARE, COLLEAGUE = '194.160.1.7', '192.0.2.1', '10.0.0.5'
+# One more address, inside.
+SPARE_RC = f'''\
+/sbin/ifconfig eth0:0 {SPARE} netmask 255.255.255.0 broadcast 192.0.2.255
+/sbin/route add -host {SPARE} dev eth0:0
+'''
 LAYERS = pytest.mark.parametrize('layer', [TCP, UDP], ids=['TCP', 'UDP'])
 
 
 @pytest.fixture(scope='module', params=VERSIONS)
 def net(request):
-    with lab.Lab(lab.kernel(request.param)) as net:
-        net.inside, net.outside, net.spare = (net.wire(name) for name in ('inside', 'outside', 'spare'))
-        nics = [(net.inside, f'{lab.INSIDE}/24'), (net.outside, f'{lab.OUTSIDE}/24'), (net.spare, f'{SPARE}/24')]
-        net.gateway = net.machine('gateway', nics, on_link=[('163.158.1.0/24', 'eth1')], rc=MASQUERADING + ALIAS_RC,
-                                  nic='tulip')
-        net.server = net.station(net.inside, f'{lab.SERVER}/24', via=lab.INSIDE)
+    rc = MASQUERADING + ALIAS_RC + SPARE_RC
+    with lab.example(lab.kernel(request.param), server='station', rc=rc) as net:
         net.colleague = net.station(net.inside, f'{COLLEAGUE}/24', via=lab.INSIDE)
-        net.client = net.station(net.outside, f'{lab.CLIENT}/24', via=lab.OUTSIDE)
+        net.client.via = lab.OUTSIDE
         yield net.boot()
 
 
@@ -184,13 +185,11 @@ def test_transit_packets_are_not_taken(net, layer):
     frames = [(net.colleague, net.colleague.frame(first(outward), to=lab.INSIDE)),
               (net.client, net.client.frame(first(inward), to=lab.OUTSIDE))]
     before = received(net)
-    with for_a_while(net, 'ifconfig eth2 0.0.0.0', f'ifconfig eth2 {SPARE} netmask 255.255.255.0 '
-                     'broadcast 192.0.2.255; route add -net 192.0.2.0 netmask 255.255.255.0 dev eth2'):
-        with net.inside.capture() as inside:
-            for station, frame in frames:
-                station.send_raw(frame)
-            net.gateway.until(f"grep -q '^Ip: [0-9]* [0-9]* {before + 2} ' /proc/net/snmp")
-        assert not inside.only(layer, dport=9500)
+    with for_a_while(net, 'ifconfig eth0 0.0.0.0', f'ifconfig eth0 {lab.INSIDE} netmask 255.255.255.0 '
+                     'broadcast 10.0.0.255; route add -net 10.0.0.0 netmask 255.255.255.0 dev eth0\n' + SPARE_RC):
+        for station, frame in frames:
+            station.send_raw(frame)
+        net.gateway.until(f"grep -q '^Ip: [0-9]* [0-9]* {before + 2} ' /proc/net/snmp")
         assert [expires(net.gateway, layer, Ports.last - n) for n in range(2)] == [None, None]
     works(net, Door(layer, '0.0.0.0', 95, 9500, asked=lab.OUTSIDE))
     sent = sends(net.colleague, first(outward))

@@ -26,12 +26,13 @@ def _made(*argv):
 
 
 @functools.cache
-def kernel(version='2.0.40', flavour='on', fragment=None):
+def kernel(version='2.0.40', flavour='on', fragment=None, patch=None):
     """The folder of a built kernel: bzImage, vmlinux, System.map, config."""
-    return _made('scripts/build-kernel', *(['-c', str(fragment)] if fragment else []), version, flavour)
+    return _made('scripts/build-kernel', *(['-c', str(fragment)] if fragment else []),
+                 *(['-p', str(patch)] if patch else []), version, flavour)
 
 
 @functools.cache
-def guest():
-    """The folder of the guests' user land."""
-    return _made('tests/guest/build')
+def guest(*programs):
+    """The folder of the guests' user land, and of further programs."""
+    return _made('tests/guest/build', *programs)

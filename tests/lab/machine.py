@@ -80,15 +80,16 @@ class Machine:
     """A guest. `nics` are (wire, mac) in the order of eth0, eth1 …; `files`
     lie over the user land of `guest`; /etc/rc is the boot script. `person`
     has the second serial line: 'stdio', or the path of a Unix socket. The root
-    file system has `free` KB to spare."""
+    file system has `free` KB to spare and lies in memory, or on an IDE disk: then
+    it boots a zImage, which asks for less memory."""
 
     def __init__(self, name, kernel, guest, nics=(), files=None, memory=16, cmdline='', nic='pcnet',
-                 cpu='pentium', icount=False, person=None, free=2048, qemu=()):
+                 cpu='pentium', icount=False, person=None, free=2048, disk=False, qemu=()):
         self.name, self.nics = name, list(nics)
         self.kernel, self.guest = pathlib.Path(kernel), pathlib.Path(guest)
         self.files = dict(files or {})
         self.memory, self.cmdline, self.nic, self.cpu = memory, cmdline, nic, cpu
-        self.icount, self.person, self.free, self.qemu = icount, person, free, list(qemu)
+        self.icount, self.person, self.free, self.disk, self.qemu = icount, person, free, disk, list(qemu)
         self.dead = None                # why it is no more, once it is
         self._process = None
         self._console = self._control = None
@@ -115,14 +116,17 @@ class Machine:
             image = self._image(pathlib.Path(scratch))
             size = image.stat().st_size // 1024
             # Without `ether` 2.0 stops looking after the first card.
-            words = ['root=/dev/ram', f'ramdisk_size={size}', f'host={self.name}',
+            words = [*(['root=/dev/hda'] if self.disk else ['root=/dev/ram', f'ramdisk_size={size}']),
+                     f'host={self.name}',
                      *(f'ether=0,0,eth{index}' for index in range(1, len(self.nics))), self.cmdline]
-            with open(image, 'rb') as file:
+            with open(image, 'r+b') as file:
+                root = f'/proc/self/fd/{file.fileno()}'
                 self._process = subprocess.Popen([
                     *MORTAL, QEMU, '-M', 'pc', '-accel', 'tcg', '-cpu', self.cpu, '-m', str(self.memory),
                     '-nodefaults', '-no-reboot', '-display', 'none', '-vga', 'std',
                     *(['-icount', 'shift=0'] if self.icount else []),
-                    '-kernel', self.kernel / 'bzImage', '-initrd', f'/proc/self/fd/{file.fileno()}',
+                    *(['-kernel', self.kernel / 'zImage', '-drive', f'file={root},format=raw,if=ide'] if self.disk
+                      else ['-kernel', self.kernel / 'bzImage', '-initrd', root]),
                     '-append', ' '.join(words).strip(),
                     '-chardev', f'socket,id=console,fd={self._console.theirs.fileno()}',
                     '-device', 'isa-debugcon,iobase=0xe9,chardev=console',

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""make soak: millions of packets, while rules come, change and go. In the end
+everything is as it was at the start."""
+
+import random
+import socket
+import sys
+import threading
+import time
+
+import lab
+from crowd import Crowd, Honest, aton, connections, echo, program, udp
+from lab import LabError, loop
+from lab.loop import PATIENCE
+from lab.network import MASQUERADING
+from test_memory import PAGE, free
+
+# What `rules churn` edits.
+FIRST, PORTS, SECOND = 20000, 64, '10.0.0.4'
+RC = MASQUERADING + '''\
+/sbin/ipfwadm -M -s 10 2 10
+/usr/local/sbin/ipportfw -A -t194.160.1.1/80 -R 10.0.0.2/80
+/usr/local/sbin/ipportfw -A -u194.160.1.1/525 -R 10.0.0.2/525
+'''
+PART = 2_000
+SPARE = 32                  # pages: what 2.0 itself remembers, and where
+
+
+class Visitor(threading.Thread):
+    """Tries the doors that come and go: each is open, and what is said comes
+    back, or it is shut."""
+
+    def __init__(self, host, seed):
+        super().__init__(daemon=True)
+        self.host, self.random, self.enough = host, random.Random(seed), threading.Event()
+        self.open = self.shut = 0
+        self.failed = None
+        self.start()
+
+    def run(self):
+        try:
+            while not self.enough.is_set():
+                with Honest.one_at_a_time:
+                    sock = self.host.socket()
+                with sock:
+                    self.visit(sock, FIRST + 1 + 2 * self.random.randrange(PORTS // 2))
+        except Exception as error:
+            self.failed = error
+
+    def visit(self, sock, port):
+        sock.settimeout(60 * PATIENCE)
+        try:
+            sock.connect((lab.OUTSIDE, port))
+        except ConnectionRefusedError:
+            self.shut += 1
+            return
+        for turn in range(4):
+            said, heard = self.random.randbytes(600), b''
+            sock.sendall(said)
+            while len(heard) < len(said):
+                piece = sock.recv(1000)
+                if not piece:
+                    raise LabError('a connection was closed because a rule changed')
+                heard += piece
+            if heard != said:
+                raise LabError('something else came back')
+        self.open += 1
+
+    def stop(self):
+        self.enough.set()
+        self.join()
+        if self.failed:
+            raise self.failed
+
+
+def state(gateway):
+    """Rules, the number of connections, and the counters of free ports."""
+    return gateway.sh('ipportfw -L').out, *connections(gateway)
+
+
+def received(gateway):
+    """Packets that the gateway has taken from its cards."""
+    lines = gateway.sh('cat /proc/net/dev').out.splitlines()
+    return sum(int(line.split(':')[1].split()[0]) for line in lines if 'eth' in line)
+
+
+def rest(gateway, wanted, memory):
+    """Wait until all is as it was."""
+    def rested():
+        return state(gateway) == wanted and memory - free(gateway) <= SPARE * PAGE
+
+    loop.wait(rested, 180, lambda: f'all to be as it was: of memory {(memory - free(gateway)) // PAGE} pages are gone; '
+              f'rules, connections and free ports are {state(gateway)}', poll=1)
+
+
+def traffic(net, packets, say):
+    """So many packets, while rules change all the time."""
+    gateway, begun, start = net.gateway, received(net.gateway), time.monotonic()
+    changing = gateway.background(f'rules churn {packets}', '/tmp/edits')
+    honest = [Honest(net.client, 80), Honest(net.client, 80, again=True), Honest(net.client, 525, socket.SOCK_DGRAM)]
+    visitors = [Visitor(net.client, seed) for seed in range(2)]
+    r, head, to = random.Random(packets), net.world.ethernet(), aton(lab.OUTSIDE)
+    done = told = 0
+    while done < packets:
+        turns = [one.turns for one in honest]
+        net.world.pour(head + udp(b'\5\5\5' + bytes([r.randrange(8)]), 1024 + r.randrange(256), to,
+                                  FIRST + r.randrange(0, PORTS, 2), b'who is there?') for _ in range(PART))
+        loop.wait(lambda: all(one.turns > before for one, before in zip(honest, turns)), 60,
+                  'each of the honest to get an answer', poll=0.01)
+        done = received(gateway) - begun
+        if done * 20 // packets > told:
+            told = done * 20 // packets
+            say(f'{done:>10} packets, {time.monotonic() - start:5.0f} s')
+    turns = [one.stop() for one in honest]
+    for visitor in visitors:
+        visitor.stop()
+    gateway.sh(f'kill {changing}')
+    gateway.until('test -s /tmp/edits')
+    edits = int(gateway.sh('cat /tmp/edits').out)
+    opened, shut = (sum(getattr(v, name) for v in visitors) for name in ('open', 'shut'))
+    if min(opened, shut, net.world.came) == 0:
+        raise LabError('there was no traffic through the rules that changed')
+    say(f'{edits} edits of rules; {turns} exchanges of the honest; of the doors that come and go, '
+        f'{opened} were open and {shut} shut; {net.world.came} datagrams came back through them')
+
+
+def soak(packets, say=print, kernel=None):
+    # Little room on its disk: 2.0 keeps some memory for each block ever used.
+    with lab.example(kernel, server='host', client='host', nic='tulip', rc=RC, via='163.158.1.9', free=512,
+                     files={'/bin/rules': program('rules')}) as net:
+        net.world = Crowd(net, net.outside, '163.158.1.9/24', lab.OUTSIDE)
+        second = net.host('second', net.inside, f'{SECOND}/24', via=lab.INSIDE)
+        echo(net.server)
+        echo(second, [f'{kind}/{port}' for kind in ('udp', 'tcp') for port in range(FIRST, FIRST + PORTS + 1)])
+        net.boot()
+        gateway = net.gateway
+        gateway.sh('echo half_open_timeout 10 >/proc/net/ip_portfw_limits')
+        wanted = state(gateway)
+        before = free(gateway)
+        say('warming up ...')
+        traffic(net, packets // 50, lambda text: None)
+        rest(gateway, wanted, before - 3 * SPARE * PAGE)
+        before, said = free(gateway), gateway.console()
+        traffic(net, packets, say)
+        rest(gateway, wanted, before)
+        if gateway.console() != said:
+            raise LabError(f'the kernel has complained: {gateway.console()[len(said):][:2000]}')
+        say(f'rules, connections and free ports are as they were; of memory, {(before - free(gateway)) // 1024} KB less '
+            'is free')
+        net.world.close()
+
+
+if __name__ == '__main__':
+    try:
+        soak(int(sys.argv[1]))
+    except LabError as error:
+        sys.exit(f'make soak: {error}')
