@@ -115,3 +115,14 @@ class Dialogue:
         if src[1] is None:
             self.seen = (src[0], got.sport)
         return got
+
+
+def says(one, words, other):
+    """What one socket sends comes out of the other."""
+    one.sendall(words)
+    heard = b''
+    while len(heard) < len(words):
+        piece = other.recv(65536)
+        assert piece, 'the connection was closed'
+        heard += piece
+    assert heard == words

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Forwarded ports, and conversations through them between two stations."""
 
+import contextlib
 import dataclasses
 import itertools
 
@@ -154,3 +155,13 @@ class Conversation:
         it came."""
         sent = sends(self.server, self.reply(data, **fields))
         return sent, takes(self.client, self.door.outward(sent))
+
+
+@contextlib.contextmanager
+def for_a_while(net, begin, end):
+    """Two shell commands of the gateway: one before, one after."""
+    net.gateway.sh(begin)
+    try:
+        yield
+    finally:
+        net.gateway.sh(end)

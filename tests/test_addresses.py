@@ -2,12 +2,10 @@
 """Whose address is whose: which of the gateway's a rule is about, and which
 clients there cannot be."""
 
-import contextlib
-
 import pytest
 
 import lab
-from doors import ALIAS, ALIAS_RC, VERSIONS, Conversation, Door, expires, sends, takes
+from doors import ALIAS, ALIAS_RC, VERSIONS, Conversation, Door, expires, for_a_while, sends, takes
 from lab import ICMP, IP, TCP, UDP
 from lab.network import MASQUERADING
 
@@ -87,15 +85,6 @@ def is_not_forwarded(net, station, door, frame):
 def received(net):
     """The number of IP packets that the gateway has heard."""
     return int(net.gateway.sh("grep '^Ip: [0-9]' /proc/net/snmp").out.split()[3])
-
-
-@contextlib.contextmanager
-def for_a_while(net, begin, end):
-    net.gateway.sh(begin)
-    try:
-        yield
-    finally:
-        net.gateway.sh(end)
 
 
 # Which of the gateway's

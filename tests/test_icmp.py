@@ -10,7 +10,7 @@ import pytest
 from scapy.layers.inet import IPOption
 
 import lab
-from doors import ALIAS, ALIAS_RC, VERSIONS, Conversation, Door, changed, next_id, sends
+from doors import ALIAS, ALIAS_RC, VERSIONS, Conversation, Door, changed, for_a_while, next_id, sends
 from lab import ICMP, IP, TCP, UDP
 from lab.frames import ones_sum
 from lab.network import MASQUERADING
@@ -295,15 +295,6 @@ def tells_the_server(net, talk, sent, **kind):
     assert got[IP].src == lab.INSIDE and got[IP].dst == lab.SERVER
     about(got, sent)
     return got
-
-
-@contextlib.contextmanager
-def for_a_while(net, begin, end):
-    net.gateway.sh(begin)
-    try:
-        yield
-    finally:
-        net.gateway.sh(end)
 
 
 def narrow(net, interface):

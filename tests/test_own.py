@@ -8,6 +8,7 @@ import socket
 import pytest
 
 import lab
+from dialogue import says
 from lab import IP, TCP
 from lab.network import MASQUERADING
 
@@ -62,13 +63,7 @@ def dial(net, port):
 
 def echoes(sock, words):
     """The gateway's cat is at the other end."""
-    sock.sendall(words)
-    heard = b''
-    while len(heard) < len(words):
-        piece = sock.recv(1000)
-        assert piece, 'the connection was closed'
-        heard += piece
-    assert heard == words
+    says(sock, words, sock)
 
 
 def reaches(net, port, listener):

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 import lab
-from dialogue import Dialogue
+from dialogue import Dialogue, says
 from lab import TCP
 
 HZ = 100
@@ -189,16 +189,6 @@ def dial(real, port=0):
     far.settimeout(30)
     assert peer == ('163.158.1.2', near.getsockname()[1])
     return near, far
-
-
-def says(one, words, other):
-    one.sendall(words)
-    heard = b''
-    while len(heard) < len(words):
-        piece = other.recv(65536)
-        assert piece, 'the connection was closed'
-        heard += piece
-    assert heard == words
 
 
 def test_a_real_client_uses_one_port_again_and_again(real):
