@@ -2,6 +2,8 @@
 """Until it is answered, a connection is half open: its time is short, and only
 an answer makes it longer."""
 
+import itertools
+
 import pytest
 
 import lab
@@ -10,6 +12,7 @@ from lab import IP, TCP, UDP
 HZ = 100
 HALF_OPEN, UDP_TIMEOUT, TCP_TIMEOUT, RST = 60 * HZ, 300 * HZ, 900 * HZ, 10 * HZ
 MOST = 1024
+guessers = itertools.count(100)
 
 
 @pytest.fixture(scope='module')
@@ -57,6 +60,17 @@ def test_tcp_is_open_when_the_client_has_taken_up_the_answer(net):
     assert expires(net, 2) <= first <= HALF_OPEN
     inward(net, TCP(sport=2, dport=80, flags='A', seq=2, ack=2))
     assert HALF_OPEN < expires(net, 2) <= TCP_TIMEOUT
+
+
+@pytest.mark.parametrize('guess', [0, 1_000_001 - 65_536, 1_000_001 + 65_536, 0x80000000])
+def test_who_has_not_seen_the_answer_cannot_open_it(net, guess):
+    sport = next(guessers)
+    inward(net, TCP(sport=sport, dport=80, flags='S', seq=1))
+    outward(net, TCP(sport=80, dport=sport, flags='SA', seq=1_000_000, ack=2))
+    inward(net, TCP(sport=sport, dport=80, flags='A', seq=2, ack=guess))
+    assert expires(net, sport) <= HALF_OPEN
+    inward(net, TCP(sport=sport, dport=80, flags='A', seq=2, ack=1_000_001))
+    assert HALF_OPEN < expires(net, sport) <= TCP_TIMEOUT
 
 
 def test_a_reset_shortens_it_until_something_else_comes(net):
