@@ -4,7 +4,7 @@
 V	= 2.0.40
 VERSIONS = $(shell seq -f 2.0.%g 27 40)
 PREFIX	= /usr/local
-PACKETS	= 30000000
+PACKETS	= 55000000
 LAB	= PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
 help: ## this list
@@ -27,9 +27,13 @@ check-kernels: ## build, boot and try all fourteen kernels, and print a table
 	@scripts/need source kernel guest lab tests
 	@KERNELS=all $(LAB) -m pytest tests/test_kernels.py $(T)
 
-soak: ## half an hour of traffic while rules come and go (PACKETS=30000000)
+soak: ## half an hour of traffic while rules come and go (PACKETS=55000000)
 	@scripts/need source kernel guest lab
 	@$(LAB) tests/soak.py $(PACKETS)
+
+bench: ## count instructions, print the figures, write Documentation/performance.*
+	@scripts/need source kernel guest lab bench
+	@$(LAB) bench/bench.py
 
 kernel: ## compile a patched kernel for QEMU (LINUX=DIR: from your own tree)
 	@scripts/need source kernel
@@ -58,4 +62,4 @@ install: tools/ipportfw ## install the tool and its manual page (DESTDIR, PREFIX
 clean: ## remove everything that was built
 	rm -rf build tools/ipportfw ipportfw-*.patch.gz SHA256SUMS
 
-.PHONY: help demo run check check-kernels soak kernel patch patches tool install clean
+.PHONY: help demo run check check-kernels soak bench kernel patch patches tool install clean

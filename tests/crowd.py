@@ -17,6 +17,9 @@ from lab.loop import PATIENCE
 
 # An Ethernet card's ring has room for 32 frames; a burst and the next are less.
 BURST = 12
+# Seconds. After a burst an emulated card may stand still until something is
+# sent again.
+STALL = 240
 CLOSED = 9          # a port where nobody listens
 # Says everything back, by TCP and UDP: on which ports, its arguments say.
 ECHO = '''
@@ -129,7 +132,7 @@ class Crowd(lab.Station):
         self.besides += 1
         self.wire.carry(self.ethernet() + tcp(self._address, self._port, aton(self.near), CLOSED, SYN, number), self)
 
-    def _wait(self, number, timeout=60):
+    def _wait(self, number, timeout=STALL):
         """Wait until the gateway has dealt with all up to a ping."""
         late = loop.deadline(timeout)
         while True:
@@ -182,7 +185,7 @@ class Honest(threading.Thread):
     def _dial(self):
         with self.one_at_a_time:
             sock = self._host.socket(self._kind)
-        sock.settimeout(60 * PATIENCE)
+        sock.settimeout(STALL * PATIENCE)
         sock.connect((lab.OUTSIDE, self._port))
         return sock
 
@@ -213,7 +216,7 @@ class Honest(threading.Thread):
     def _by_datagram(self, data):
         """One may get lost on the way, and is sent again."""
         self.sock.settimeout(PATIENCE)
-        for _ in range(30):
+        for _ in range(STALL):
             self.sock.send(data)
             with contextlib.suppress(TimeoutError):
                 while (heard := self.sock.recv(65536)) != data:
@@ -224,7 +227,7 @@ class Honest(threading.Thread):
     def stop(self):
         """The number of turns, if all went well; there is one more at least."""
         before = self.turns
-        loop.wait(lambda: self.turns > before or self._failed, 60, 'an honest client to be heard', poll=0.01)
+        loop.wait(lambda: self.turns > before or self._failed, STALL, 'an honest client to be heard', poll=0.01)
         self._enough.set()
         self.join()
         self.sock.close()

@@ -9,7 +9,7 @@ import threading
 import time
 
 import lab
-from crowd import Crowd, Honest, aton, connections, echo, program, udp
+from crowd import STALL, Crowd, Honest, aton, connections, echo, program, udp
 from lab import LabError, loop
 from lab.loop import PATIENCE
 from lab.network import MASQUERADING
@@ -107,7 +107,7 @@ def traffic(net, packets, say):
         turns = [one.turns for one in honest]
         net.world.pour(head + udp(b'\5\5\5' + bytes([r.randrange(8)]), 1024 + r.randrange(256), to,
                                   FIRST + r.randrange(0, PORTS, 2), b'who is there?') for _ in range(part))
-        loop.wait(lambda: all(one.turns > before for one, before in zip(honest, turns)), 60,
+        loop.wait(lambda: all(one.turns > before for one, before in zip(honest, turns)), STALL,
                   'each of the honest to get an answer', poll=0.01)
         done = received(gateway) - begun
         if done * 20 // packets > told:

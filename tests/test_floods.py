@@ -9,7 +9,7 @@ import socket
 import pytest
 
 import lab
-from crowd import ACK, PSH, RST, SYN, Crowd, Honest, aton, connections, echo, tcp, udp
+from crowd import ACK, PSH, RST, STALL, SYN, Crowd, Honest, aton, connections, echo, tcp, udp
 from lab.network import MASQUERADING
 from test_memory import PAGE, free
 
@@ -100,7 +100,7 @@ def test_a_flood(net, kind, most):
         net.world.pour(frame for frame, _ in zip(flood, range(PART)))
         least = min(least, free(net.gateway))
         assert '(free=4096,4096,4096)' in net.gateway.sh('head -n 1 /proc/net/ip_masquerade').out
-        lab.loop.wait(lambda: all(one.turns > before for one, before in zip(honest, turns)), 60,
+        lab.loop.wait(lambda: all(one.turns > before for one, before in zip(honest, turns)), STALL,
                       'each of the honest to get an answer', poll=0.01)
     assert next(flood, None) is None
     turns = [one.stop() for one in honest]
@@ -176,7 +176,7 @@ def test_all_connections_are_limited(net):
     net.world.pour(frames(net, 'UDP', 2000))
     for one in honest:
         before = one.turns
-        lab.loop.wait(lambda: one.turns > before, 60, 'an answer', poll=0.01)
+        lab.loop.wait(lambda: one.turns > before, STALL, 'an answer', poll=0.01)
         one.stop()
     assert connections(net.gateway)[0] == 100
     assert Honest(net.client, 525, socket.SOCK_DGRAM).stop() > 0

@@ -10,7 +10,7 @@ import struct
 import pytest
 
 import lab
-from crowd import ACK, FIN, PSH, RST, SYN, Crowd, Honest, aton, connections, echo, ip, ones, tcp, udp
+from crowd import ACK, FIN, PSH, RST, STALL, SYN, Crowd, Honest, aton, connections, echo, ip, ones, tcp, udp
 from lab.network import MASQUERADING
 from test_memory import PAGE, free
 
@@ -303,7 +303,7 @@ def test_frames_that_lie(net):
     while received(net) - begun < ENOUGH:
         turns = talks[0].turns
         lie(net, sides, ROUND)
-        lab.loop.wait(lambda: talks[0].turns > turns, 60, 'the honest connection to go on', poll=0.01)
+        lab.loop.wait(lambda: talks[0].turns > turns, STALL, 'the honest connection to go on', poll=0.01)
     print([talk.stop() for talk in talks], 'exchanges and connections of the honest meanwhile')
 
     lines = net.gateway.console()[said:].splitlines()
