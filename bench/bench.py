@@ -228,6 +228,13 @@ def memories():
     return table
 
 
+def texts():
+    table = Table('Kernel text, by what it is for', 'part', 'bytes')
+    for what, number in memory.text():
+        table.add(what, f'{number:,}')
+    return table
+
+
 def plot(curve, stock):
     matplotlib.use('svg')
     from matplotlib import pyplot
@@ -274,7 +281,7 @@ def main():
     show(*by_rules(stock))
     show(profiles())
     show(relays())
-    show(memories(), aims)
+    show(memories(), texts(), aims)
     plot(curve, stock)
     page = PAGE.read_text()
     before, _, rest = page.partition(BEGIN)

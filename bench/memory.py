@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Memory: what the kernel grows by, and what rules and connections take."""
 
+import collections
+import re
 import subprocess
 
 import cost
@@ -21,6 +23,41 @@ def added():
 def sizes(vmlinux):
     lines = subprocess.run(['size', vmlinux], check=True, capture_output=True, text=True).stdout.splitlines()
     return tuple(map(int, lines[1].split()[:3]))
+
+
+# In a source: the title of a part, and a function.
+PART = re.compile(r'^/\*\n \*\t([A-Z][\w ]*)\n \*/$|^\w[^\n;=]*\b(\w+)\([^;{}]*\)\n\{', re.M)
+
+
+def parts():
+    """What each function of ours is for: the part of the source it stands in."""
+    found = {}
+    for name, part in ('ip_portfw.c', 'Tables'), ('ip_portfw_ftp.c', 'FTP'):
+        for title, function in PART.findall((lab.TOP / 'src/net/ipv4' / name).read_text()):
+            part = title or part
+            found.setdefault(function, part)
+    return found
+
+
+def functions(vmlinux):
+    """Bytes of each function; of some of the same name together."""
+    listed = subprocess.run(['nm', '-S', vmlinux], check=True, capture_output=True, text=True).stdout
+    count = collections.Counter()
+    for _, size, kind, name in (line for line in map(str.split, listed.splitlines()) if len(line) == 4):
+        if kind in 'tT':
+            count[name] += int(size, 16)
+    return count
+
+
+def text():
+    """Bytes of text that the option adds, by what they are for, the most first."""
+    on, off = (functions(lab.kernel('2.0.40', flavour) / 'vmlinux') for flavour in ('on', 'off'))
+    on.subtract(off)
+    known, count = parts(), collections.Counter()
+    for name, more in on.items():
+        count[known.get(name, 'calls in functions of the kernel')] += more
+    count['strings, and gaps between functions'] = added()[0] - sum(count.values())
+    return count.most_common()
 
 
 def free(bench):

@@ -9,21 +9,21 @@
  *	Every entry is in its chain, and no chain is beyond the last. look, if
  *	there is one, is called for each of them.
  */
-static void audit_table(const struct table *t, void (*look)(void *))
+static void audit_table(const struct table *t, void (*look)(struct entry *))
 {
 	unsigned i, page, n = 0;
-	void *entry;
+	struct entry *e;
 
 	must(t->chains >= CHAINS_A_PAGE);
 	must(t->chains <= t->mask + 1 && t->chains > t->mask >> 1);
 	for (i = 0; i < t->chains; i++)
-		for (entry = t->page[i / CHAINS_A_PAGE][i % CHAINS_A_PAGE];
-		     entry; entry = next_in(t, entry)) {
-			must(table_chain(t, t->hash(entry)) ==
+		for (e = t->page[i / CHAINS_A_PAGE][i % CHAINS_A_PAGE];
+		     e; e = e->next) {
+			must(table_chain(t, e->hash) ==
 			     &t->page[i / CHAINS_A_PAGE][i % CHAINS_A_PAGE]);
 			n++;
 			if (look)
-				look(entry);
+				look(e);
 		}
 	must(n == t->entries);
 	for (page = (i + CHAINS_A_PAGE - 1) / CHAINS_A_PAGE;
@@ -72,6 +72,8 @@ static void audit_rules(void)
 	int any = 0;
 
 	for (r = rules; r; r = r->next) {
+		must(r->from.hash == hash(r->protocol, r->laddr, r->lport));
+		must(r->to.hash == hash(r->protocol, r->raddr, r->rport));
 		must(r->pprev == last);
 		must((long) (r->serial - serial) > 0);
 		serial = r->serial;
@@ -94,22 +96,23 @@ static struct {
 	unsigned queued, special, waiting, gone, children, parents;
 } sum;
 
-static void audit_conn(void *entry)
+static void audit_conn(struct entry *e)
 {
-	struct ip_portfw_conn *c = entry;
-	struct ip_masq *ms = &c->ms, *other;
+	struct ip_portfw_conn *c = (struct ip_portfw_conn *) e;
+	struct ip_masq *ms = &c->ms;
 
-	for (other = ms->m_link; other; other = other->m_link)
-		audit_pair(c, (struct ip_portfw_conn *) other);
+	must(e->hash == hash(ms->protocol, ms->daddr, ms->dport));
+	while ((e = e->next) != NULL)
+		audit_pair(c, (struct ip_portfw_conn *) e);
 	sum.queued += c->fifo_pprev != NULL;
 	must(c->fifo_pprev || !(c->flags & CONN_YOUNG));
 	sum.special += (c->flags & (CONN_TWIN | CONN_SELF)) != 0;
 	sum.waiting += (c->flags & CONN_EXPECTED) != 0;
 	must(!(c->flags & CONN_GONE));
-	if (ms->s_link)
-		must(ms->s_link->s_link == ms);
+	if (c->twin)
+		must(c->twin->twin == c);
 	if (c->flags & CONN_TWIN) {
-		must(ms->s_link && !c->children);
+		must(c->twin && !c->children);
 		must(!timer_pending(&ms->timer));
 		return;
 	}

@@ -93,11 +93,18 @@ extern struct sock *udp_v4_lookup(__u32 saddr, __u16 sport, __u32 daddr,
 #endif
 
 /*
+ *	What a hash table holds.
+ */
+struct entry {
+	struct entry *next;
+	unsigned hash;
+};
+
+/*
  *	A rule: packets for laddr:lport begin connections to raddr:rport.
  */
 struct ip_portfw_rule {
-	struct ip_portfw_rule *from_next;	/* in rules_from	*/
-	struct ip_portfw_rule *to_next;		/* in rules_to		*/
+	struct entry from, to;	/* in rules_from and rules_to		*/
 	struct ip_portfw_rule *next, **pprev;	/* all, oldest first	*/
 	unsigned long	serial;			/* grows along that list */
 	__u32	laddr, raddr;			/* laddr 0: any of ours	*/
@@ -110,12 +117,13 @@ struct ip_portfw_rule {
  *	inside dialled daddr:dport, the client, by way of maddr:mport. It is in
  *	our index alone and uses up no masquerading port.
  *
- *	Of ms, m_link is the index's chain, s_link the twin (see reflect()),
- *	in_seq.init_seq what the host inside sent while we were young; app,
- *	app_data and both sequences are for FTP.
+ *	Of ms, in_seq.init_seq is what the host inside sent while we were young;
+ *	app, app_data and both sequences are for FTP.
  */
 struct ip_portfw_conn {
+	struct entry	entry;
 	struct ip_masq	ms;
+	struct ip_portfw_conn *twin;	/* see reflect(), or NULL	*/
 	unsigned long	expires;	/* jiffies; the timer may be early */
 	struct ip_portfw_conn *fifo_next, **fifo_pprev;	/* NULL: in none */
 	unsigned short	flags;		/* none: open, and nothing special */
@@ -123,7 +131,8 @@ struct ip_portfw_conn {
 	__u16		change;		/* to check inward, see check_fold() */
 };
 
-#define twin_of(c)	((struct ip_portfw_conn *) (c)->ms.s_link)
+/* ms comes right behind the entry */
+#define conn_of(ms)	((struct ip_portfw_conn *) ((struct entry *) (ms) - 1))
 /* of FTP data the control connection, of that what it waits for */
 #define control_of(c)	((struct ip_portfw_conn *) (c)->ms.app_data)
 #define expected_by(c)	((struct ip_portfw_conn *) (c)->ms.app_data)
@@ -208,32 +217,20 @@ static struct limit {
  *	chains as entries, but never less than a page of them, and never more
  *	than the hash can tell apart.
  */
-#define CHAINS_A_PAGE	(PAGE_SIZE / sizeof(void *))
+#define CHAINS_A_PAGE	(PAGE_SIZE / sizeof(struct entry *))
 #define TABLE_PAGES	64
 
 struct table {
-	void	**page[TABLE_PAGES];
+	struct entry **page[TABLE_PAGES];
 	unsigned chains, entries;
 	unsigned mask;			/* chains <= mask + 1		*/
-	unsigned link;			/* where an entry has its next	*/
-	unsigned (*hash)(const void *entry);
 };
-
-static unsigned conn_hash(const void *entry);
-static unsigned rule_from_hash(const void *entry);
-static unsigned rule_to_hash(const void *entry);
-
-#define TABLE(type, link, hash)	\
-	{ { NULL, }, 0, 0, 0, (unsigned) &((type *) 0)->link, hash }
 
 /*
  *	The connections by client; the rules by local address and port, and by
  *	destination. All three come with the first rule, and go together.
  */
-static struct table
-	index = TABLE(struct ip_portfw_conn, ms.m_link, conn_hash),
-	rules_from = TABLE(struct ip_portfw_rule, from_next, rule_from_hash),
-	rules_to = TABLE(struct ip_portfw_rule, to_next, rule_to_hash);
+static struct table index, rules_from, rules_to;
 
 /*
  *	How many rules and connections there are for a port, at either side of
@@ -293,7 +290,8 @@ static __inline__ unsigned hash(int protocol, __u32 addr, __u16 port)
  *	Tables
  */
 
-static __inline__ void **table_chain(const struct table *t, unsigned hash)
+static __inline__ struct entry **table_chain(const struct table *t,
+					     unsigned hash)
 {
 	unsigned i = hash & t->mask;
 
@@ -302,7 +300,14 @@ static __inline__ void **table_chain(const struct table *t, unsigned hash)
 	return &t->page[i / CHAINS_A_PAGE][i % CHAINS_A_PAGE];
 }
 
-#define next_in(t, entry)	(*(void **) ((char *) (entry) + (t)->link))
+/*
+ *	The chain where something with this address and port is, if it is.
+ */
+static struct entry *table_first(const struct table *t, int protocol,
+				 __u32 addr, __u16 port)
+{
+	return *table_chain(t, hash(protocol, addr, port));
+}
 
 /*
  *	One more chain takes its entries from the one that had them so far. If
@@ -311,12 +316,12 @@ static __inline__ void **table_chain(const struct table *t, unsigned hash)
 static void table_grow(struct table *t)
 {
 	unsigned new = t->chains, page = new / CHAINS_A_PAGE;
-	void **from, **to, *entry;
+	struct entry **from, **to, *e;
 
 	if (new % CHAINS_A_PAGE == 0) {
 		if (page == TABLE_PAGES)
 			return;
-		t->page[page] = (void **) get_free_page(GFP_ATOMIC);
+		t->page[page] = (struct entry **) get_free_page(GFP_ATOMIC);
 		if (t->page[page] == NULL)
 			return;
 	}
@@ -325,25 +330,25 @@ static void table_grow(struct table *t)
 	from = table_chain(t, new);
 	t->chains++;
 	to = table_chain(t, new);
-	while ((entry = *from) != NULL) {
-		if ((t->hash(entry) & t->mask) == new) {
-			*from = next_in(t, entry);
-			next_in(t, entry) = *to;
-			*to = entry;
+	while ((e = *from) != NULL) {
+		if ((e->hash & t->mask) == new) {
+			*from = e->next;
+			e->next = *to;
+			*to = e;
 		} else
-			from = &next_in(t, entry);
+			from = &e->next;
 	}
 }
 
 static void table_shrink(struct table *t)
 {
-	void **from, **to;
+	struct entry **from, **to;
 
 	from = table_chain(t, t->chains - 1);
 	t->chains--;
 	to = table_chain(t, t->chains);
 	while (*to)
-		to = &next_in(t, *to);
+		to = &(*to)->next;
 	*to = *from;
 	*from = NULL;
 	if (t->chains == (t->mask >> 1) + 1)
@@ -354,12 +359,15 @@ static void table_shrink(struct table *t)
 	}
 }
 
-static void table_put(struct table *t, void *entry)
+static void table_put(struct table *t, struct entry *e, int protocol,
+		      __u32 addr, __u16 port)
 {
-	void **chain = table_chain(t, t->hash(entry));
+	struct entry **chain;
 
-	next_in(t, entry) = *chain;
-	*chain = entry;
+	e->hash = hash(protocol, addr, port);
+	chain = table_chain(t, e->hash);
+	e->next = *chain;
+	*chain = e;
 	if (++t->entries > t->chains)
 		table_grow(t);
 }
@@ -368,14 +376,14 @@ static void table_put(struct table *t, void *entry)
  *	Twice the chains that are needed are kept, lest the next entry want
  *	them again; no more, so that an empty table is down to one page.
  */
-static void table_take(struct table *t, void *entry)
+static void table_take(struct table *t, struct entry *e)
 {
-	void **p = table_chain(t, t->hash(entry));
+	struct entry **p = table_chain(t, e->hash);
 	int i;
 
-	while (*p != entry)
-		p = &next_in(t, *p);
-	*p = next_in(t, entry);
+	while (*p != e)
+		p = &(*p)->next;
+	*p = e->next;
 	t->entries--;
 	for (i = 0; i < 2; i++)
 		if (t->entries < t->chains / 2 && t->chains > CHAINS_A_PAGE)
@@ -384,7 +392,7 @@ static void table_take(struct table *t, void *entry)
 
 static void table_start(struct table *t, unsigned long page)
 {
-	t->page[0] = (void **) page;
+	t->page[0] = (struct entry **) page;
 	t->chains = CHAINS_A_PAGE;
 	t->mask = CHAINS_A_PAGE - 1;
 }
@@ -441,33 +449,21 @@ static void tables_put(void)
  *	Rules
  */
 
-static unsigned rule_from_hash(const void *entry)
-{
-	const struct ip_portfw_rule *r = entry;
-
-	return hash(r->protocol, r->laddr, r->lport);
-}
-
-static unsigned rule_to_hash(const void *entry)
-{
-	const struct ip_portfw_rule *r = entry;
-
-	return hash(r->protocol, r->raddr, r->rport);
-}
-
 /*
  *	The rule for exactly this local address, or NULL.
  */
 static struct ip_portfw_rule *rule_get(int protocol, __u32 laddr, __u16 lport)
 {
+	struct entry *e = table_first(&rules_from, protocol, laddr, lport);
 	struct ip_portfw_rule *r;
 
-	for (r = *table_chain(&rules_from, hash(protocol, laddr, lport)); r;
-	     r = r->from_next)
+	for (; e; e = e->next) {
+		r = (struct ip_portfw_rule *) e;
 		if (r->laddr == laddr && r->lport == lport &&
 		    r->protocol == protocol)
-			break;
-	return r;
+			return r;
+	}
+	return NULL;
 }
 
 /*
@@ -512,12 +508,14 @@ static struct ip_portfw_rule *rule_to(int protocol, __u32 raddr, __u16 rport,
 				      int *several)
 {
 	struct ip_portfw_rule *r, *found = NULL;
+	struct entry *e;
 
 	*several = 0;
 	if (!rules)
 		return NULL;
-	for (r = *table_chain(&rules_to, hash(protocol, raddr, rport)); r;
-	     r = r->to_next) {
+	for (e = table_first(&rules_to, protocol, raddr, rport); e;
+	     e = e->next) {
+		r = (struct ip_portfw_rule *) (e - 1);
 		if (r->raddr != raddr || r->rport != rport ||
 		    r->protocol != protocol)
 			continue;
@@ -553,7 +551,7 @@ static int rule_add(const struct ip_portfw_rule *new)
 
 	r = rule_get(new->protocol, new->laddr, new->lport);
 	if (r) {
-		table_take(&rules_to, r);
+		table_take(&rules_to, &r->to);
 		port_unused(r->rport);
 		r->raddr = new->raddr;
 		r->rport = new->rport;
@@ -561,7 +559,8 @@ static int rule_add(const struct ip_portfw_rule *new)
 		r = spare;
 		spare = NULL;
 		*r = *new;
-		table_put(&rules_from, r);
+		table_put(&rules_from, &r->from, r->protocol, r->laddr,
+			  r->lport);
 		port_used(r->lport);
 		r->serial = ++rules_serial;
 		r->next = NULL;
@@ -571,7 +570,7 @@ static int rule_add(const struct ip_portfw_rule *new)
 		if (r->laddr == 0)
 			rules_any++;
 	}
-	table_put(&rules_to, r);
+	table_put(&rules_to, &r->to, r->protocol, r->raddr, r->rport);
 	port_used(r->rport);
 	end_bh_atomic();
 	if (spare)
@@ -582,8 +581,8 @@ static int rule_add(const struct ip_portfw_rule *new)
 static void rule_free(struct ip_portfw_rule *r)
 {
 	start_bh_atomic();
-	table_take(&rules_from, r);
-	table_take(&rules_to, r);
+	table_take(&rules_from, &r->from);
+	table_take(&rules_to, &r->to);
 	port_unused(r->lport);
 	port_unused(r->rport);
 	*r->pprev = r->next;
@@ -601,20 +600,6 @@ static void rule_free(struct ip_portfw_rule *r)
 /*
  *	Connections
  */
-
-static __inline__ struct ip_masq **conn_chain(int protocol, __u32 client,
-					      __u16 port)
-{
-	return (struct ip_masq **) table_chain(&index,
-					       hash(protocol, client, port));
-}
-
-static unsigned conn_hash(const void *entry)
-{
-	const struct ip_masq *ms = entry;
-
-	return hash(ms->protocol, ms->daddr, ms->dport);
-}
 
 static __inline__ struct fifo *fifo_of(const struct ip_portfw_conn *c)
 {
@@ -671,7 +656,7 @@ static __inline__ int conn_over(const struct ip_portfw_conn *c)
  */
 static void conn_unlink(struct ip_portfw_conn *c)
 {
-	table_take(&index, c);
+	table_take(&index, &c->entry);
 	port_unused(c->ms.mport);
 	port_unused(c->ms.sport);
 	if (c->flags & (CONN_TWIN | CONN_SELF)) {
@@ -691,7 +676,7 @@ static void conn_release(struct ip_portfw_conn *c)
  */
 static void conn_free(struct ip_portfw_conn *c)
 {
-	struct ip_portfw_conn *twin = twin_of(c), *control = control_of(c);
+	struct ip_portfw_conn *twin = c->twin, *control = control_of(c);
 
 	if (c->flags & CONN_HELPED) {
 		control = NULL;
@@ -747,15 +732,19 @@ static void conn_timer(unsigned long data)
 		conn_free(c);
 }
 
+static void conn_hasten(struct ip_portfw_conn *c)
+{
+	del_timer(&c->ms.timer);
+	c->ms.timer.expires = c->expires;
+	add_timer(&c->ms.timer);
+}
+
 static __inline__ void conn_expire_in(struct ip_portfw_conn *c,
 				      unsigned long timeout)
 {
 	c->expires = jiffies + timeout;
-	if ((long) (c->ms.timer.expires - c->expires) > 0) {
-		del_timer(&c->ms.timer);
-		c->ms.timer.expires = c->expires;
-		add_timer(&c->ms.timer);
-	}
+	if ((long) (c->ms.timer.expires - c->expires) > 0)
+		conn_hasten(c);
 }
 
 /*
@@ -799,7 +788,7 @@ static struct ip_portfw_conn *conn_alloc(int protocol,
 	c->flags = flags;
 	c->change = ~check_fold(check_change(maddr, saddr) +
 				(__u16) ~mport + sport);
-	table_put(&index, c);
+	table_put(&index, &c->entry, protocol, client, port);
 	conns++;
 	port_used(mport);
 	port_used(sport);
@@ -845,38 +834,43 @@ static struct ip_portfw_conn *conn_new(int protocol,
 
 /*
  *	The connection that a packet from the client to maddr:mport belongs
- *	to, or NULL.
+ *	to, in the chain from e on, or NULL.
  */
-static __inline__ struct ip_portfw_conn *conn_in_get(int protocol,
-						     __u32 client, __u16 port,
-						     __u32 maddr, __u16 mport)
+static __inline__ struct ip_portfw_conn *conn_in(struct entry *e, int protocol,
+						 __u32 client, __u16 port,
+						 __u32 maddr, __u16 mport)
 {
-	struct ip_masq *ms;
+	struct ip_portfw_conn *c;
 
-	for (ms = *conn_chain(protocol, client, port); ms; ms = ms->m_link)
-		if (ms->daddr == client && ms->dport == port &&
-		    ms->maddr == maddr && ms->mport == mport &&
-		    ms->protocol == protocol)
-			break;
-	return (struct ip_portfw_conn *) ms;
+	for (; e; e = e->next) {
+		c = (struct ip_portfw_conn *) e;
+		if (c->ms.daddr == client && c->ms.dport == port &&
+		    c->ms.maddr == maddr && c->ms.mport == mport &&
+		    c->ms.protocol == protocol)
+			return c;
+	}
+	return NULL;
 }
 
 /*
  *	The connection that a packet from saddr:sport inside to the client
- *	belongs to, or NULL.
+ *	belongs to. Those with one of these flags are passed by.
  */
-static __inline__ struct ip_portfw_conn *conn_out_get(int protocol,
-						      __u32 saddr, __u16 sport,
-						      __u32 client, __u16 port)
+static __inline__ struct ip_portfw_conn *conn_out(struct entry *e, int protocol,
+						  __u32 saddr, __u16 sport,
+						  __u32 client, __u16 port,
+						  unsigned but)
 {
-	struct ip_masq *ms;
+	struct ip_portfw_conn *c;
 
-	for (ms = *conn_chain(protocol, client, port); ms; ms = ms->m_link)
-		if (ms->daddr == client && ms->dport == port &&
-		    ms->saddr == saddr && ms->sport == sport &&
-		    ms->protocol == protocol)
-			break;
-	return (struct ip_portfw_conn *) ms;
+	for (; e; e = e->next) {
+		c = (struct ip_portfw_conn *) e;
+		if (c->ms.daddr == client && c->ms.dport == port &&
+		    c->ms.saddr == saddr && c->ms.sport == sport &&
+		    c->ms.protocol == protocol && !(c->flags & but))
+			return c;
+	}
+	return NULL;
 }
 
 /*
@@ -886,21 +880,15 @@ static __inline__ struct ip_portfw_conn *conn_out_get(int protocol,
 static struct ip_portfw_conn *find_in(int protocol, __u32 client, __u16 port,
 				      __u32 maddr, __u16 mport)
 {
-	return conn_in_get(protocol, client, port, maddr, mport);
+	return conn_in(table_first(&index, protocol, client, port),
+		       protocol, client, port, maddr, mport);
 }
 
 static struct ip_portfw_conn *find_out(int protocol, __u32 saddr, __u16 sport,
 				       __u32 client, __u16 port)
 {
-	struct ip_masq *ms;
-
-	for (ms = *conn_chain(protocol, client, port); ms; ms = ms->m_link)
-		if (ms->daddr == client && ms->dport == port &&
-		    ms->saddr == saddr && ms->sport == sport &&
-		    ms->protocol == protocol &&
-		    !(((struct ip_portfw_conn *) ms)->flags & CONN_REFLECTED))
-			break;
-	return (struct ip_portfw_conn *) ms;
+	return conn_out(table_first(&index, protocol, client, port),
+			protocol, saddr, sport, client, port, CONN_REFLECTED);
 }
 
 /*
@@ -908,7 +896,7 @@ static struct ip_portfw_conn *find_out(int protocol, __u32 saddr, __u16 sport,
  */
 static __inline__ struct ip_portfw_conn *conn_seen_inside(struct ip_portfw_conn *c)
 {
-	return c->flags & CONN_REFLECTED ? twin_of(c) : c;
+	return c->flags & CONN_REFLECTED ? c->twin : c;
 }
 
 /*
@@ -1233,8 +1221,8 @@ static struct ip_portfw_conn *reflect(int protocol, __u32 saddr, __u16 sport,
 		conn_free(c);
 		return NULL;
 	}
-	twin->ms.s_link = &c->ms;
-	c->ms.s_link = &twin->ms;
+	twin->twin = c;
+	c->twin = twin;
 	return c;
 }
 
@@ -1295,12 +1283,12 @@ static void expect(struct ip_portfw_conn *control, __u16 sport, __u16 port,
 
 void ip_portfw_expect_in(struct ip_masq *control, __u16 port)
 {
-	expect((struct ip_portfw_conn *) control, port, 0, port);
+	expect(conn_of(control), port, 0, port);
 }
 
 void ip_portfw_expect_out(struct ip_masq *control, __u16 port)
 {
-	expect((struct ip_portfw_conn *) control, 0, port, 0);
+	expect(conn_of(control), 0, port, 0);
 }
 
 /*
@@ -1547,7 +1535,7 @@ static int icmp_error(struct sk_buff *skb, int outward)
 		if (ip_compute_csum((unsigned char *) icmph, len))
 			return -1;
 		if (c->flags & CONN_TWIN)
-			c = twin_of(c);
+			c = c->twin;
 		iph->saddr = c->ms.maddr;
 		iph->daddr = c->ms.daddr;
 		if (c->flags & CONN_SELF) {
@@ -1613,7 +1601,7 @@ int ip_portfw_do_icmp_send(struct sk_buff *skb, int type, int code)
 	}
 	if (in) {
 		if (in->flags & CONN_TWIN)
-			in = twin_of(in);
+			in = in->twin;
 		packet_rewrite(iph, ports, in->ms.daddr, in->ms.dport,
 			       in->ms.maddr, in->ms.mport);
 	} else if (out) {
@@ -1625,6 +1613,10 @@ done:
 	end_bh_atomic();
 	return ret;
 }
+
+/*
+ *	Every packet
+ */
 
 /*
  *	What needs a second look on its way in: the beginning and the end of a
@@ -1655,7 +1647,7 @@ static int in_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 		if (answered && answered->flags & (CONN_TWIN | CONN_SELF)) {
 			c = answered;
 			if (c->flags & CONN_TWIN)
-				c = twin_of(c);
+				c = c->twin;
 			conn_saw(c, ports, CONN_OUTWARD);
 			packet_rewrite(iph, ports, c->ms.maddr, c->ms.mport,
 				       c->ms.daddr, c->ms.dport);
@@ -1680,7 +1672,7 @@ static int in_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 		kfree_skb(skb, FREE_WRITE);
 		*skb_p = skb = copy;
 		iph = skb->h.iph;
-		ports = packet_ports(skb);
+		ports = (__u16 *) ((char *) iph + iph->ihl * 4);
 	}
 	conn_saw(c, ports, 0);
 	last_in = c;
@@ -1708,8 +1700,9 @@ int ip_portfw_do_in(struct sk_buff **skb_p, struct device *dev)
 #endif
 	if (ports == NULL)
 		return iph->protocol == IPPROTO_ICMP ? icmp_error(skb, 0) : 0;
-	c = conn_in_get(iph->protocol, iph->saddr, ports[0],
-			iph->daddr, ports[1]);
+	c = conn_in(*table_chain(&index, hash(iph->protocol, iph->saddr,
+					      ports[0])),
+		    iph->protocol, iph->saddr, ports[0], iph->daddr, ports[1]);
 	if (c == NULL || !packet_plain(c, ports))
 		return in_slow(skb_p, dev, ports, c);
 	conn_touch(c);
@@ -1767,8 +1760,10 @@ static __inline__ int do_out(struct sk_buff **skb_p, struct device *dev)
 
 	if (ports == NULL)
 		return iph->protocol == IPPROTO_ICMP ? icmp_error(skb, 1) : 0;
-	c = conn_out_get(iph->protocol, iph->saddr, ports[0],
-			 iph->daddr, ports[1]);
+	c = conn_out(*table_chain(&index, hash(iph->protocol, iph->daddr,
+					       ports[1])),
+		     iph->protocol, iph->saddr, ports[0],
+		     iph->daddr, ports[1], 0);
 	if (c == NULL || !packet_plain(c, ports))
 		return out_slow(skb_p, dev, ports, c);
 	conn_touch(c);
@@ -1860,16 +1855,18 @@ void ip_portfw_procinfo(char *buffer, int *len, off_t *pos, off_t offset,
 {
 	struct ip_portfw_conn *c;
 	struct ip_masq *ms;
+	struct entry *e;
 	char line[128];
 	long left;
 	unsigned i;
 
 	for (i = 0; i < index.chains && *len < length; i++) {
 		start_bh_atomic();
-		ms = ip_portfw_active && i < index.chains ?
+		e = ip_portfw_active && i < index.chains ?
 			index.page[i / CHAINS_A_PAGE][i % CHAINS_A_PAGE] : NULL;
-		for (; ms && *len < length; ms = ms->m_link) {
-			c = (struct ip_portfw_conn *) ms;
+		for (; e && *len < length; e = e->next) {
+			c = (struct ip_portfw_conn *) e;
+			ms = &c->ms;
 			if (c->flags & CONN_TWIN)
 				continue;
 			*pos += 128;
