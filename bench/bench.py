@@ -96,7 +96,9 @@ def foreign():
     table = Table('Packets that are not ours', 'gateway', 'way', 'protocol', *SIZES, 'to stock')
     for name, costs in ('stock', stock), ('patched, no rule', without), ('patched, rules', rules):
         add_rows(table, [name], costs, stock)
-    for where, chosen in ('forwarded', lambda way: way != 'delivered'), ('delivered', lambda way: way == 'delivered'):
+    for where, chosen in (('forwarded', lambda way: ' ' in way and 'and' not in way),
+                          ('delivered and answered', lambda way: way == 'and answered'),
+                          ('delivered, up to TCP or UDP', lambda way: way == 'delivered')):
         keys = [key for key in stock if chosen(key[0])]
         aim(f'not ours, {where}, with rules: to stock', '1.02', most({key: rules[key] for key in keys}, stock))
         aim(f'not ours, {where}, without a rule: more than stock', '10',

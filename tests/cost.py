@@ -14,6 +14,7 @@ from lab.network import MASQUERADING
 PATCH = lab.TOP / 'bench/measure.patch'
 BURST = 8                               # frames that find room in any card
 PACKETS = 1000
+DELIVERED, FORWARDED, ANSWERED = range(3)       # ways that are counted
 PORTS = {6: 80, 17: 525}                # that the example forwards
 NAMES = {6: 'TCP', 17: 'UDP'}
 ACK = crowd.ACK | crowd.PSH
@@ -59,15 +60,15 @@ class Side(lab.Station):
         """That of a frame to the gateway."""
         return self.resolve(self.near) + self._mac + b'\x08\0'
 
-    def pour(self, packets, far):
+    def pour(self, packets, far, burst=BURST):
         """Send packets, and return when as many have come out at `far`."""
         head, packets = self.head(), iter(packets)
-        while burst := list(itertools.islice(packets, BURST)):
+        while some := list(itertools.islice(packets, burst)):
             with loop.lock:
-                far._wanted = far.came + len(burst)
-                for packet in burst:
+                far._wanted = far.came + len(some)
+                for packet in some:
                     self.wire.carry(head + packet, self)
-                loop.wait(lambda: far.came >= far._wanted, 60, f'{len(burst)} packets to come out at {far.ip}')
+                loop.wait(lambda: far.came >= far._wanted, 60, f'{len(some)} packets to come out at {far.ip}')
 
     def pour_in(self, packets):
         """Send packets to the gateway itself."""
@@ -115,30 +116,35 @@ class Bench:
 
     def counted(self):
         """What the kernel has counted since it was asked last:
-        (protocol, forwarded) -> (count, least, sum)."""
+        (protocol, way) -> (count, least, sum)."""
         lines = self.sh('cat /proc/net/measure').out.splitlines()
-        return {(int(p), bool(int(f))): tuple(map(int, rest))
-                for p, f, *rest in (line.split() for line in lines) if p != 'time'}
+        return {(int(protocol), int(way)): tuple(map(int, rest))
+                for protocol, way, *rest in (line.split() for line in lines) if protocol != 'time'}
 
-    def _cost(self, protocol, forwarded, number):
-        count, least, total = self.counted()[protocol, forwarded]
-        if count != number:
-            raise lab.LabError(f'{count} packets were counted, {number} sent')
-        return Cost(least, total / count)
+    def _costs(self, packets, *ways):
+        counted, costs = self.counted(), []
+        for way in ways:
+            count, least, total = counted.get((packets[0][9], way), (0, 0, 0))
+            if count != len(packets):
+                raise lab.LabError(f'{count} packets were counted, {len(packets)} sent')
+            costs.append(Cost(least, total / count))
+        return costs
 
     def forwarded(self, side, packets):
-        """The Cost of packets sent from one side to the other."""
+        """The Cost of packets sent from one side to the other, one by one lest
+        those behind interrupt."""
         packets = list(packets)
         self.counted()
-        side.pour(packets, self.client if side is self.server else self.server)
-        return self._cost(packets[0][9], True, len(packets))
+        side.pour(packets, self.client if side is self.server else self.server, burst=1)
+        return self._costs(packets, FORWARDED)[0]
 
-    def delivered(self, side, packets):
-        """The Cost of packets to the gateway itself."""
+    def delivered(self, side, packets, *more):
+        """The Cost of packets to the gateway itself; with ANSWERED, also that
+        of them and their answers of the same protocol."""
         packets = list(packets)
         self.counted()
         side.pour_in(packets)
-        return self._cost(packets[0][9], False, len(packets))
+        return self._costs(packets, DELIVERED, *more)
 
 
 def packet(protocol, source, sport, destination, dport, size):
@@ -223,5 +229,7 @@ def foreign(bench, number=PACKETS, sizes=SIZES):
         here = packet(protocol, CLIENT, 6, OUTSIDE, crowd.CLOSED, size)
         costs['masqueraded out', protocol, size] = bench.forwarded(bench.server, [there] * number)
         costs['masqueraded in', protocol, size] = bench.forwarded(bench.client, [back] * number)
-        costs['delivered', protocol, size] = bench.delivered(bench.client, [here] * number)
+        ways = ['delivered', 'and answered'][:1 + (protocol == 6)]      # by a reset
+        for way, cost in zip(ways, bench.delivered(bench.client, [here] * number, *[ANSWERED] * (len(ways) - 1))):
+            costs[way, protocol, size] = cost
     return costs
