@@ -134,6 +134,7 @@ def by_connections(stock):
             held = int(bench.sh('wc -l </proc/net/ip_masquerade').out) - 1
             if held < CONNECTIONS[-1]:
                 raise lab.LabError(f'{held} connections are there, not {CONNECTIONS[-1]}')
+            aim(f'{cost.NAMES[protocol]} connections at once in 32 MB', f'{CONNECTIONS[-1]:,}', f'{held:,}')
     for (way, plain), bound in zip(WAYS.items(), ('1.20', '1.35')):
         costs = {key: cost for costs in curve.values() for key, cost in costs.items() if key[0] == way}
         aim(f'{way}, established, any size: to plain forwarding', bound,
@@ -225,8 +226,10 @@ def memories():
         if what == 'text':
             aim('kernel text added, bytes', '8,192', f'{number:,}')
     whats = 'the first rule', 'each rule', 'each connection', "each of stock's connections"
-    for what, number in zip(whats, memory.allocated()):
+    allocated = dict(zip(whats, memory.allocated()))
+    for what, number in allocated.items():
         table.add(f'{what} (whole pages over their number)', f'{number:,.0f}')
+    aim('bytes a connection', *(f'{allocated[what]:,.0f}' for what in reversed(whats[2:])))
     return table
 
 
