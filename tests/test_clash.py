@@ -202,9 +202,10 @@ def test_real_sockets_on_one_port(net, listener):
             second.connect(('194.160.1.1', 8080))
         first.sendall(b'first')
         assert far.recv(100) == b'first'
-        first.close()
+        first.shutdown(socket.SHUT_WR)
         assert far.recv(100) == b''
         far.close()
+        assert first.recv(100) == b''
         third.connect(('194.160.1.1', 8080))
         far, peer = listener.accept()
         assert peer == ('163.158.1.2', 7000)

@@ -575,8 +575,12 @@ def test_a_command_in_pieces_does_no_harm(net, cut):
     it.talk()
 
 
-@pytest.mark.parametrize('text', [lambda port: named('10,0,0,9', port),
-                                  lambda port: f'229 Entering Extended Passive Mode (|||{port}|)'], ids=['227', '229'])
+REPEATED = pytest.mark.parametrize('text', [
+    lambda port: named('10,0,0,9', port), lambda port: f'229 Entering Extended Passive Mode (|||{port}|)'],
+    ids=['227', '229'])
+
+
+@REPEATED
 def test_the_client_cannot_have_the_server_say_it(net, text):
     """A server repeats what it does not know, and the client decides by its
     window and segment size where the answer is cut."""
@@ -588,6 +592,21 @@ def test_the_client_cannot_have_the_server_say_it(net, text):
     it.say(it.client, b'', flags='A')
     dials_in(net, port).refused()
     it.talk()
+
+
+@REPEATED
+def test_nor_where_it_has_the_connection_begin_anew(net, text):
+    """A reset that only the gateway believes, and a SYN: the server acknowledges
+    what it has got, in the middle of its line."""
+    it, port = Control(net), next(ports)
+    it.ask(text(port))
+    it.say(it.server, b'500 What is ')
+    for who, flags in ((it.client, 'A'), (it.client, 'R'), (it.client, 'S'), (it.server, 'A'), (it.client, 'A')):
+        it.say(who, b'', flags=flags)
+    it.say(it.server, text(port).encode() + b'?\r\n')
+    it.say(it.client, b'', flags='A')
+    dials_in(net, port).refused()
+    dials_in(net, it.passive()).open().talk()
 
 
 def test_a_text_that_is_damaged_opens_nothing(net):

@@ -122,6 +122,9 @@ MISTAKES = {
     'the twin is forgotten': (
         '\t\tconn_unlink(twin);\n\t\tconn_release(twin);', '\t\tconn_unlink(twin);',
         'conns >= index.entries'),
+    'a twin is taken for a connection': (
+        '\tif (c && c->flags & (CONN_TWIN | CONN_SELF))\n\t\treturn -1;\n', '',
+        'timer->function != NULL'),
     'a connection ends with its timer running': (
         '\tdel_timer(&c->ms.timer);\n\tif (c->fifo_pprev)', '\tif (c->fifo_pprev)',
         'heap-use-after-free'),

@@ -510,9 +510,8 @@ static int carry(int in, unsigned len)
 	struct device *dev;
 	unsigned conns;
 
-	/* no packet of the other kind comes there */
-	if (!ip_portfw_active || (in ? !ip_chk_addr(raw.ip.daddr) :
-				  is_ours(raw.ip.daddr)))
+	/* no packet for others comes there; by a source route all may go out */
+	if (!ip_portfw_active || (in && !ip_chk_addr(raw.ip.daddr)))
 		return 0;
 	/* nobody has the address that we are to have again */
 	if (!is_ours(OUTSIDE) && (raw.ip.saddr == OUTSIDE ||
@@ -601,6 +600,11 @@ static void answer(void)
 	/* addresses that are no longer ours, or not yet */
 	if (!is_ours(f.daddr) && (!last.in || ip_chk_addr(f.daddr)))
 		return;
+	if (byte() == 1) {
+		/* with a bent route, and of no right to anything */
+		carry(0, compose(&f, byte(), 2001, 1001, &data, 1));
+		return;
+	}
 	len = compose(&f, ACK, 2001, 1001, &data, 1);
 	if (!carried(is_ours(f.daddr), len))
 		return;

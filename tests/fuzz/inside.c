@@ -101,7 +101,7 @@ static void audit_conn(struct entry *e)
 	struct ip_portfw_conn *c = (struct ip_portfw_conn *) e;
 	struct ip_masq *ms = &c->ms;
 
-	must(e->hash == hash(ms->protocol, ms->daddr, ms->dport));
+	must(e == entry_of(c) && e->hash == hash(ms->protocol, ms->daddr, ms->dport));
 	while ((e = e->next) != NULL)
 		audit_pair(c, (struct ip_portfw_conn *) e);
 	sum.queued += c->fifo_pprev != NULL;

@@ -295,6 +295,7 @@ struct ip_masq_seq {
 };
 struct ip_masq_app;
 struct ip_masq {
+	struct ip_masq *m_link, *s_link;
 	struct timer_list timer;
 	__u16 protocol, sport, dport, mport;
 	__u32 saddr, daddr, maddr;

@@ -83,13 +83,14 @@ extern unsigned short ip_portfw_out_mask;
  *	ours? Where it is too short to have one, what lies behind it decides,
  *	and whoever looks closer finds out.
  */
-extern __inline__ int ip_portfw_concerned(const struct sk_buff *skb, int which,
+extern __inline__ int ip_portfw_concerned(const unsigned char *active,
+					  const struct sk_buff *skb, int which,
 					  unsigned mask)
 {
 	const struct iphdr *iph = skb->h.iph;
 	__u16 port = ((const __u16 *) ((const __u32 *) iph + iph->ihl))[which];
 
-	return ip_portfw_active[ntohs(port) & mask] ||
+	return active[ntohs(port) & mask] ||
 		iph->protocol == IPPROTO_ICMP;
 }
 
@@ -104,8 +105,9 @@ extern __inline__ int ip_portfw_concerned(const struct sk_buff *skb, int which,
 extern int ip_portfw_do_in(struct sk_buff **skb_p, struct device *dev);
 #define ip_portfw_in_or_return(skb_p, dev)				\
 	do {								\
-		int ret = ip_portfw_active &&				\
-			ip_portfw_concerned(*(skb_p), 1,		\
+		unsigned char *active = ip_portfw_active;		\
+		int ret = active &&					\
+			ip_portfw_concerned(active, *(skb_p), 1,	\
 					    IP_PORTFW_PORTS - 1) ?	\
 			ip_portfw_do_in(skb_p, dev) : 0;		\
 		if (ret)						\
@@ -121,8 +123,9 @@ extern int ip_portfw_do_in(struct sk_buff **skb_p, struct device *dev);
 extern int ip_portfw_do_out(struct sk_buff **skb_p, struct device *dev);
 #define ip_portfw_out_or_return(skb_p, dev)				\
 	do {								\
-		int ret = ip_portfw_active &&				\
-			ip_portfw_concerned(*(skb_p), 0,		\
+		unsigned char *active = ip_portfw_active;		\
+		int ret = active &&					\
+			ip_portfw_concerned(active, *(skb_p), 0,	\
 					    ip_portfw_out_mask) ?	\
 			ip_portfw_do_out(skb_p, dev) : 0;		\
 		if (ret)						\

@@ -117,11 +117,11 @@ struct ip_portfw_rule {
  *	inside dialled daddr:dport, the client, by way of maddr:mport. It is in
  *	our index alone and uses up no masquerading port.
  *
- *	Of ms, in_seq.init_seq is what the host inside sent while we were young;
- *	app, app_data and both sequences are for FTP.
+ *	Of ms, m_link and s_link are the entry of the index; in_seq is what the
+ *	host inside sent while we were young, see conn_saw(); app, app_data and
+ *	both sequences are for FTP.
  */
 struct ip_portfw_conn {
-	struct entry	entry;
 	struct ip_masq	ms;
 	struct ip_portfw_conn *twin;	/* see reflect(), or NULL	*/
 	unsigned long	expires;	/* jiffies; the timer may be early */
@@ -131,12 +131,12 @@ struct ip_portfw_conn {
 	__u16		change;		/* to check inward, see check_fold() */
 };
 
-/* ms comes right behind the entry */
-#define conn_of(ms)	((struct ip_portfw_conn *) ((struct entry *) (ms) - 1))
+#define entry_of(c)	((struct entry *) &(c)->ms.m_link)
 /* of FTP data the control connection, of that what it waits for */
 #define control_of(c)	((struct ip_portfw_conn *) (c)->ms.app_data)
 #define expected_by(c)	((struct ip_portfw_conn *) (c)->ms.app_data)
 #define answer_seq(c)	((c)->ms.in_seq.init_seq)
+#define answer_amid(c)	((c)->ms.in_seq.previous_delta)
 
 #define CONN_FIN_IN	0x001
 #define CONN_FIN_OUT	0x002
@@ -189,6 +189,7 @@ static struct limit {
 #define HALF_OPEN_EXPIRE	(limits[2].value * HZ)
 #define CONNS_A_PAGE	8
 #define CONNS_DEFAULT	(1 << 16)
+#define GIVE_WAY	4		/* to one; more only while bounds sink */
 
 /*
  *	After a reset nothing more should come. What does all the same, sent
@@ -656,7 +657,7 @@ static __inline__ int conn_over(const struct ip_portfw_conn *c)
  */
 static void conn_unlink(struct ip_portfw_conn *c)
 {
-	table_take(&index, &c->entry);
+	table_take(&index, entry_of(c));
 	port_unused(c->ms.mport);
 	port_unused(c->ms.sport);
 	if (c->flags & (CONN_TWIN | CONN_SELF)) {
@@ -788,7 +789,7 @@ static struct ip_portfw_conn *conn_alloc(int protocol,
 	c->flags = flags;
 	c->change = ~check_fold(check_change(maddr, saddr) +
 				(__u16) ~mport + sport);
-	table_put(&index, &c->entry, protocol, client, port);
+	table_put(&index, entry_of(c), protocol, client, port);
 	conns++;
 	port_used(mport);
 	port_used(sport);
@@ -810,12 +811,13 @@ static struct ip_portfw_conn *conn_new(int protocol,
 				       unsigned flags, unsigned entries)
 {
 	struct ip_portfw_conn *c;
+	int tries = GIVE_WAY;
 
 	if (half_open.count >= HALF_OPEN_MAX)
 		conn_free(half_open.first);
 	while (conns + entries > CONNS_MAX) {
 		c = answered_udp.first ? answered_udp.first : half_open.first;
-		if (c == NULL)
+		if (c == NULL || tries-- == 0)
 			return NULL;
 		conn_free(c);
 	}
@@ -1076,6 +1078,7 @@ static void conn_saw(struct ip_portfw_conn *c, __u16 *ports, unsigned outward)
 	else if (outward) {
 		c->flags |= CONN_ANSWERED;
 		answer_seq(c) = ntohl(th->seq) + th->syn;
+		answer_amid(c) = !th->syn;
 	} else if (c->flags & CONN_ANSWERED && th->ack) {
 		/* who can't see the answer can't acknowledge it */
 		ahead = ntohl(th->ack_seq) - answer_seq(c);
@@ -1181,8 +1184,10 @@ static void refuse(struct sk_buff *skb, struct device *dev, __u16 *ports)
 	if (iph->protocol == IPPROTO_TCP)
 		tcp_send_reset(iph->daddr, iph->saddr, (struct tcphdr *) ports,
 			       &tcp_prot, NULL, dev, iph->tos, 255);
-	else
+	else {
+		skb->len -= QUOTED_TOO_MUCH(iph);
 		port_unreachable(skb, dev);
+	}
 }
 
 /*
@@ -1283,12 +1288,12 @@ static void expect(struct ip_portfw_conn *control, __u16 sport, __u16 port,
 
 void ip_portfw_expect_in(struct ip_masq *control, __u16 port)
 {
-	expect(conn_of(control), port, 0, port);
+	expect((struct ip_portfw_conn *) control, port, 0, port);
 }
 
 void ip_portfw_expect_out(struct ip_masq *control, __u16 port)
 {
-	expect(conn_of(control), 0, port, 0);
+	expect((struct ip_portfw_conn *) control, 0, port, 0);
 }
 
 /*
@@ -1372,7 +1377,7 @@ static struct ip_portfw_conn *begin_in(struct sk_buff *skb, struct device *dev,
 	 *	amid ours, with masquerading first.
 	 */
 	c = find_out(iph->protocol, raddr, rport, iph->saddr, ports[0]);
-	if (c && !(c->flags & CONN_TWIN) &&
+	if (c && !(c->flags & CONN_TWIN) && !(e && c == control_of(e)) &&
 	    (conn_over(c) || !addr_is_ours(c->ms.maddr))) {
 		conn_free(c);
 		c = NULL;
@@ -1571,6 +1576,8 @@ int ip_portfw_do_icmp_send(struct sk_buff *skb, int type, int code)
 	    iph->frag_off & htons(0x1fff))
 		return 0;
 	start_bh_atomic();
+	if (!ip_portfw_active)
+		goto done;
 	in = find_out(protocol, iph->daddr, ports[1], iph->saddr, ports[0]);
 	restored = find_out(protocol, iph->saddr, ports[0],
 			    iph->daddr, ports[1]);
@@ -1645,6 +1652,9 @@ static int in_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 		answered = find_out(iph->protocol, iph->saddr, ports[0],
 					iph->daddr, ports[1]);
 		if (answered && answered->flags & (CONN_TWIN | CONN_SELF)) {
+			/* what was inside is ourselves by now */
+			if (skb->data_skb)
+				return -1;
 			c = answered;
 			if (c->flags & CONN_TWIN)
 				c = c->twin;
@@ -1727,6 +1737,9 @@ static int out_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 			     iph->daddr, ports[1]);
 	if (c && c->flags & CONN_EXPECTED)
 		c = NULL;
+	/* answers to ourselves come in, unless somebody has bent their route */
+	if (c && c->flags & (CONN_TWIN | CONN_SELF))
+		return -1;
 	/*
 	 *	The host inside dials the client from the port that we lead to:
 	 *	it has forgotten our connection.
@@ -1778,9 +1791,12 @@ int ip_portfw_do_out(struct sk_buff **skb_p, struct device *dev)
 {
 	int ret;
 
-	/* mrouted has packets forwarded in its own context */
+	/*
+	 *	mrouted has packets forwarded in its own context, where the last
+	 *	connection may just have gone.
+	 */
 	start_bh_atomic();
-	ret = do_out(skb_p, dev);
+	ret = ip_portfw_active ? do_out(skb_p, dev) : 0;
 	end_bh_atomic();
 	return ret;
 }

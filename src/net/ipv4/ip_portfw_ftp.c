@@ -30,6 +30,7 @@
 #include <linux/ip.h>
 #include <linux/tcp.h>
 #include <linux/ip_portfw.h>
+#include <net/ip.h>
 #include <net/ip_masq.h>
 
 /*
@@ -123,16 +124,19 @@ static int ftp_in(struct ip_masq_app *app, struct ip_masq *ms,
 
 /*
  *	Puts len bytes in the place of those from begin up to after. Returns by
- *	how much the segment has grown; if there is no memory for that, it stays
- *	as it was.
+ *	how much the segment has grown; if there is no memory for that, or it
+ *	would be too long for dev, it stays as it was.
  */
-static int replace(struct sk_buff **skb_p, char *begin, char *after,
-		   char *to, int len)
+static int replace(struct sk_buff **skb_p, struct device *dev, char *begin,
+		   char *after, char *to, int len)
 {
 	struct sk_buff *skb = *skb_p;
 	struct iphdr *iph = skb->h.iph;
 	int more = len - (after - begin);
 
+	/* ip_forward() would tell the sender with the old packet in hand */
+	if (skb->len + more > dev->mtu && iph->frag_off & htons(IP_DF))
+		return 0;
 	if (more <= skb_tailroom(skb)) {
 		memmove(begin + len, after, skb->tail - (__u8 *) after);
 		memcpy(begin, to, len);
@@ -154,8 +158,8 @@ static int replace(struct sk_buff **skb_p, char *begin, char *after,
  *	From the server: 227 ... h1,h2,h3,h4,p1,p2 or 229 ... (|||port|).
  *	Returns by how much the segment has grown.
  */
-static int answer(struct ip_masq *ms, struct sk_buff **skb_p, char *p,
-		  char *end)
+static int answer(struct ip_masq *ms, struct sk_buff **skb_p,
+		  struct device *dev, char *p, char *end)
 {
 	char to[sizeof("255,255,255,255")], *begin;
 	__u8 host[6], *a = (__u8 *) &ms->maddr;
@@ -192,13 +196,15 @@ static int answer(struct ip_masq *ms, struct sk_buff **skb_p, char *p,
 	/* the four numbers of the address give way to ours */
 	p = bytes(begin, end, ',', 4, host);
 	len = sprintf(to, "%d,%d,%d,%d", a[0], a[1], a[2], a[3]);
-	return replace(skb_p, begin, p, to, len);
+	return replace(skb_p, dev, begin, p, to, len);
 }
 
 /*
  *	ms->in_seq is ours, as nothing that comes in changes its length:
  *	init_seq is where the server's next line begins, as the client counts,
- *	and delta how long the segment before that was, should it come again.
+ *	and delta how long the segment before that was, should it come again. Of
+ *	a connection that was there before us, previous_delta tells that the
+ *	beginning is yet to be seen.
  */
 static int ftp_out(struct ip_masq_app *app, struct ip_masq *ms,
 		   struct sk_buff **skb_p, struct device *dev)
@@ -212,13 +218,15 @@ static int ftp_out(struct ip_masq_app *app, struct ip_masq *ms,
 	if (p == end)
 		return 0;
 	ends_line = end[-1] == '\n';
-	begins_line = ahead == 0 || -ahead == (__u16) ms->in_seq.delta;
+	begins_line = !ms->in_seq.previous_delta &&
+		(ahead == 0 || -ahead == (__u16) ms->in_seq.delta);
 	if (begins_line)
-		more = answer(ms, skb_p, p, end);
+		more = answer(ms, skb_p, dev, p, end);
 	ahead += end - p + more;
 	if (ends_line && (__s32) ahead > 0) {
 		ms->in_seq.init_seq += ahead;
 		ms->in_seq.delta = begins_line ? end - p + more : 0;
+		ms->in_seq.previous_delta = 0;
 	}
 	return more;
 }
