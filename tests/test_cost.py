@@ -77,6 +77,26 @@ def test_connections_make_no_difference(bench, alone):
     assert_no_growth(alone, established(bench, ends))
 
 
+CLIENTS = {'many ports of a proxy': [(crowd.aton('163.158.1.2'), 20_000 + n) for n in range(2000)],
+           'one port of many addresses': [(crowd.aton(f'163.158.{n // 250}.{2 + n % 250}'), 1024) for n in range(2000)],
+           'numbers that grow together': [(crowd.aton(f'163.158.{n // 250}.{2 + n % 250}'), 2000 + n)
+                                          for n in range(2000)]}
+
+
+def on_an_average(ends):
+    """What an inward packet of any of these costs, to the least."""
+    with cost.Bench(memory=32, rules=cost.MASQUERADING + cost.LIMITS + cost.RULES) as bench:
+        bench.client.pour(cost.begins(17, ends), bench.server)
+        costs = bench.forwarded(bench.client, cost.inward(17, ends, SIZE))
+        return costs.mean / costs.least
+
+
+@pytest.mark.parametrize('ends', CLIENTS.values(), ids=CLIENTS)
+def test_clients_of_every_kind_are_spread(ends):
+    """With one secret of some hundreds they are not: it may be drawn anew."""
+    assert on_an_average(ends) <= GROWTH or on_an_average(ends) <= GROWTH
+
+
 def test_packets_that_are_not_ours_cost_what_they_did(stock):
     with cost.Bench() as bench:
         without = cost.foreign(bench, NUMBER, [SIZE])
