@@ -609,6 +609,59 @@ def test_nor_where_it_has_the_connection_begin_anew(net, text):
     dials_in(net, it.passive()).open().talk()
 
 
+def test_nor_under_the_entry_of_an_older_connection(net):
+    """The server has believed the reset, and the gateway what came after it."""
+    it, port = Control(net), next(ports)
+    it.talk()
+    line = it.sent[it.server]
+    it.say(it.client, b'', flags='R')
+    it.say(it.client, b'', flags='A')
+    it.sent[it.server] = it.got[it.client] = line - 101
+    for who, flags in ((it.client, 'S'), (it.server, 'SA')):
+        it.say(who, b'', flags=flags)
+        it.sent[who] += 1
+        it.got[it.other(who)] += 1
+    it.say(it.client, b'', flags='A')
+    it.say(it.server, b'x' * 100)
+    it.say(it.client, b'', flags='A')
+    assert it.sent[it.server] == line
+    it.answer(f'229 (|||{port}|)')
+    dials_in(net, port).refused()
+    dials_in(net, it.passive()).open().talk()
+
+
+def test_nobody_outside_speaks_for_the_server(net):
+    it, port = Control(net), next(ports)
+    packet = IP(bytes(it.packet(it.server, f'229 (|||{port}|)\r\n'.encode())))
+    net.far.send_raw(net.far.frame(packet, to='194.160.1.1'))
+    net.far.expect_nothing('194.160.1.1', TCP, dport=it.sport)
+    dials_in(net, port).refused()
+    it.active(port)
+    packet = IP(src='10.0.0.9', dst='163.158.1.9') / TCP(sport=20, dport=port, flags='S', seq=7)
+    net.far.send_raw(net.far.frame(packet, to='194.160.1.1'))
+    net.far.expect_nothing('194.160.1.1', TCP, dport=port)
+    it.talk()
+
+
+def test_a_server_takes_no_port_that_is_served(net):
+    """By a rule, or the gateway itself."""
+    it, port = Control(net), next(ports)
+    net.gateway.sh(f'ipportfw -A -t194.160.1.1/{port} -R 10.0.0.9/4444')
+    it.passive(port)
+    Dialogue(net.far, net.near, next(ports), port, 4444).open().talk()
+    net.gateway.sh(f'ipportfw -D -t194.160.1.1/{port}')
+    own = net.gateway.background('tcpsvd 0.0.0.0 3128 cat')
+    try:
+        net.gateway.until('netstat -t -a -n | grep -q :3128')
+        it.passive(3128)
+        sport = next(ports)
+        net.far.send(IP(dst='194.160.1.1') / TCP(sport=sport, dport=3128, flags='S'))
+        assert net.far.expect(TCP, sport=3128, dport=sport)[TCP].flags == 'SA'
+    finally:
+        net.gateway.sh(f'kill {own}')
+    it.talk()
+
+
 def test_a_text_that_is_damaged_opens_nothing(net):
     it, port = Control(net), next(ports)
     for who, text in ((it.server, named('10,0,0,9', port)), (it.client, command('163,158,1,9', port))):

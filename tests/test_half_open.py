@@ -73,6 +73,17 @@ def test_who_has_not_seen_the_answer_cannot_open_it(net, guess):
     assert HALF_OPEN < expires(net, sport) <= TCP_TIMEOUT
 
 
+def test_nobody_on_the_outer_wire_answers_for_the_server(net):
+    sport = next(guessers)
+    inward(net, TCP(sport=sport, dport=80, flags='S', seq=1))
+    for flags in 'SA', 'S', 'PA', 'R':
+        forged = IP(src='10.0.0.2', dst='163.158.1.2') / TCP(sport=80, dport=sport, flags=flags, seq=1_000_000, ack=2)
+        net.client.send_raw(net.client.frame(forged, to='194.160.1.1'))
+    net.client.expect_nothing('194.160.1.1', TCP, dport=sport)
+    inward(net, TCP(sport=sport, dport=80, flags='A', seq=2, ack=1_000_001))
+    assert expires(net, sport) <= HALF_OPEN
+
+
 def test_a_reset_shortens_it_until_something_else_comes(net):
     inward(net, TCP(sport=3, dport=80, flags='S', seq=1))
     outward(net, TCP(sport=80, dport=3, flags='SA', seq=1, ack=2))

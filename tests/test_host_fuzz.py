@@ -123,7 +123,7 @@ MISTAKES = {
         '\t\tconn_unlink(twin);\n\t\tconn_release(twin);', '\t\tconn_unlink(twin);',
         'conns >= index.entries'),
     'a twin is taken for a connection': (
-        '\tif (c && c->flags & (CONN_TWIN | CONN_SELF))\n\t\treturn -1;\n', '',
+        'c->flags & (CONN_TWIN | CONN_SELF) || ', '',
         'timer->function != NULL'),
     'a connection ends with its timer running': (
         '\tdel_timer(&c->ms.timer);\n\tif (c->fifo_pprev)', '\tif (c->fifo_pprev)',

@@ -495,6 +495,8 @@ static int masquerade(struct sk_buff **skb_p, struct device *dev)
 	return NOT_OURS;
 }
 
+static int bent;			/* what goes out comes from there, too */
+
 /*
  *	The packet in raw comes in for the gateway, or is to be masqueraded.
  *	Returns 1 if it was changed, -1 if it is to be dropped, otherwise 0.
@@ -523,7 +525,9 @@ static int carry(int in, unsigned len)
 	dev = ip_rt_dev(in ? raw.ip.saddr : raw.ip.daddr);
 	if (dev == NULL)
 		dev = devices + 4;
-	skb->dev = in ? dev : devices + 1;
+	skb->dev = in || bent ? dev : ip_rt_dev(raw.ip.saddr);
+	if (skb->dev == NULL)
+		skb->dev = devices + 1;
 	enter_bh();
 	conns = connections();
 	world.lines = 0;
@@ -602,7 +606,9 @@ static void answer(void)
 		return;
 	if (byte() == 1) {
 		/* with a bent route, and of no right to anything */
+		bent = byte() & 1;
 		carry(0, compose(&f, byte(), 2001, 1001, &data, 1));
+		bent = 0;
 		return;
 	}
 	len = compose(&f, ACK, 2001, 1001, &data, 1);

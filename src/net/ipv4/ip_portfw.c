@@ -1175,6 +1175,24 @@ static int client_ok(__u32 addr, struct device *dev)
 }
 
 /*
+ *	Is the packet one from outside, with the address of a host inside? It
+ *	has come by the wire that it is to leave by, but not from there.
+ */
+static int forged(const struct sk_buff *skb, struct device *dev)
+{
+	struct rtable *rt;
+	int ret;
+
+	if (skb->dev != dev)
+		return 0;
+	rt = route_to(skb->h.iph->saddr);
+	ret = rt == NULL || rt->rt_dev != dev;
+	if (rt)
+		ip_rt_put(rt);
+	return ret;
+}
+
+/*
  *	Tells the client that it can't have this connection.
  */
 static void refuse(struct sk_buff *skb, struct device *dev, __u16 *ports)
@@ -1286,8 +1304,18 @@ static void expect(struct ip_portfw_conn *control, __u16 sport, __u16 port,
 	conn_expire_in(c, EXPECT_EXPIRE);
 }
 
+/*
+ *	What is served at that port already stays so.
+ */
 void ip_portfw_expect_in(struct ip_masq *control, __u16 port)
 {
+	struct ip_portfw_rule *r = rule_match(IPPROTO_TCP, control->maddr,
+					      port);
+
+	if (r ? r->raddr != control->saddr || r->rport != port :
+		tcp_v4_lookup(control->daddr, 0, control->maddr, port,
+			      NULL) != NULL)
+		return;
 	expect((struct ip_portfw_conn *) control, port, 0, port);
 }
 
@@ -1424,6 +1452,10 @@ static struct ip_portfw_conn *begin_out(struct sk_buff *skb,
 					    iph->daddr, ports[1]) : NULL;
 		if (!still_expected(c) || !packet_sound(skb, ports))
 			return NULL;
+		if (forged(skb, dev)) {
+			*verdict = -1;
+			return NULL;
+		}
 		mport = ports[0];
 		if (ntohs(mport) + 1 == ntohs(control_of(c)->ms.sport))
 			mport = htons(ntohs(control_of(c)->ms.mport) - 1);
@@ -1638,7 +1670,8 @@ static int in_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 	struct ip_portfw_conn *answered, *seen;
 	int verdict;
 
-	if (c && c->flags & (CONN_EXPECTED | CONN_TWIN))
+	if (c && (c->flags & (CONN_EXPECTED | CONN_TWIN) ||
+		  (c->flags & CONN_SELF && !(dev->flags & IFF_LOOPBACK))))
 		return -1;
 	/*
 	 *	A SYN with the ports of a connection that is over begins a new
@@ -1738,7 +1771,7 @@ static int out_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 	if (c && c->flags & CONN_EXPECTED)
 		c = NULL;
 	/* answers to ourselves come in, unless somebody has bent their route */
-	if (c && c->flags & (CONN_TWIN | CONN_SELF))
+	if (c && (c->flags & (CONN_TWIN | CONN_SELF) || forged(skb, dev)))
 		return -1;
 	/*
 	 *	The host inside dials the client from the port that we lead to:

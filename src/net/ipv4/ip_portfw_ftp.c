@@ -215,7 +215,12 @@ static int ftp_out(struct ip_masq_app *app, struct ip_masq *ms,
 	__u32 seq = ntohl(th->seq), ahead = seq - ms->in_seq.init_seq;
 	int ends_line, begins_line, more = 0;
 
-	if (p == end)
+	if (th->syn) {
+		/* whatever the entry has seen before, the server begins here */
+		ms->in_seq.init_seq = seq + 1;
+		ms->in_seq.delta = ms->in_seq.previous_delta = 0;
+	}
+	if (th->syn || p == end)
 		return 0;
 	ends_line = end[-1] == '\n';
 	begins_line = !ms->in_seq.previous_delta &&
