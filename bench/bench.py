@@ -96,7 +96,7 @@ def foreign():
     table = Table('Packets that are not ours', 'gateway', 'way', 'protocol', *SIZES, 'to stock')
     for name, costs in ('stock', stock), ('patched, no rule', without), ('patched, rules', rules):
         add_rows(table, [name], costs, stock)
-    for where, chosen in (('forwarded', lambda way: ' ' in way and 'and' not in way),
+    for where, chosen in (('forwarded', lambda way: way not in ('delivered', 'and answered')),
                           ('delivered and answered', lambda way: way == 'and answered'),
                           ('delivered, up to TCP or UDP', lambda way: way == 'delivered')):
         keys = [key for key in stock if chosen(key[0])]

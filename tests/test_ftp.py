@@ -633,12 +633,12 @@ def test_nor_under_the_entry_of_an_older_connection(net):
 def test_nobody_outside_speaks_for_the_server(net):
     it, port = Control(net), next(ports)
     packet = IP(bytes(it.packet(it.server, f'229 (|||{port}|)\r\n'.encode())))
-    net.far.send_raw(net.far.frame(packet, to='194.160.1.1'))
+    net.far.send(packet, to='194.160.1.1')
     net.far.expect_nothing('194.160.1.1', TCP, dport=it.sport)
     dials_in(net, port).refused()
     it.active(port)
     packet = IP(src='10.0.0.9', dst='163.158.1.9') / TCP(sport=20, dport=port, flags='S', seq=7)
-    net.far.send_raw(net.far.frame(packet, to='194.160.1.1'))
+    net.far.send(packet, to='194.160.1.1')
     net.far.expect_nothing('194.160.1.1', TCP, dport=port)
     it.talk()
 

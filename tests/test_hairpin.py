@@ -227,7 +227,7 @@ def test_nobody_may_say_he_is_the_server_or_the_gateway(net):
     for number, src in enumerate(['10.0.0.9', '194.160.1.1', '10.0.0.1', '127.0.0.1']):
         for station in net.far, net.apart:
             packet = IP(src=src, dst='194.160.1.1') / TCP(sport=1700 + number, dport=8000, flags='S')
-            station.send_raw(station.frame(packet, to='194.160.1.1' if station is net.far else '10.1.0.1'))
+            station.send(packet, to='194.160.1.1' if station is net.far else '10.1.0.1')
     net.far.ping('194.160.1.1')
     net.apart.ping('10.1.0.1')
     net.near.expect_nothing('10.0.0.1', TCP, flags='S')

@@ -78,7 +78,7 @@ def test_nobody_on_the_outer_wire_answers_for_the_server(net):
     inward(net, TCP(sport=sport, dport=80, flags='S', seq=1))
     for flags in 'SA', 'S', 'PA', 'R':
         forged = IP(src='10.0.0.2', dst='163.158.1.2') / TCP(sport=80, dport=sport, flags=flags, seq=1_000_000, ack=2)
-        net.client.send_raw(net.client.frame(forged, to='194.160.1.1'))
+        net.client.send(forged, to='194.160.1.1')
     net.client.expect_nothing('194.160.1.1', TCP, dport=sport)
     inward(net, TCP(sport=sport, dport=80, flags='A', seq=2, ack=1_000_001))
     assert expires(net, sport) <= HALF_OPEN

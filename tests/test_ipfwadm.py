@@ -40,7 +40,7 @@ def rules(fw, chain):
 
 def inward(net, packet):
     """Have the client send a packet to the server, by way of the gateway."""
-    net.client.send_raw(net.client.frame(IP(dst=lab.SERVER) / packet, to=lab.OUTSIDE))
+    net.client.send(IP(dst=lab.SERVER) / packet, to=lab.OUTSIDE)
 
 
 def outward(net, packet):

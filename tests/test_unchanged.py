@@ -80,7 +80,7 @@ def frames_of(flavour):
         for number, (side, packet) in enumerate(script()):
             packet.id = FIRST_ID + (packet.id if packet.frag or packet.flags.MF else number)
             station = stations[side]
-            station.send_raw(station.frame(packet, to=near[side]))
+            station.send(packet, to=near[side])
             station.ping(near[side])        # the gateway has it; what it sent elsewhere comes before the next echo
             for name, other in stations.items():
                 other.ping(near[name])

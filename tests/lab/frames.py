@@ -115,6 +115,13 @@ def ones_sum(data):
     return total
 
 
+def transport_sum(raw):
+    """What the receiver of a TCP or UDP packet (as bytes) sums up: 0xffff if it
+    is right."""
+    head, payload = raw[:(raw[0] & 15) * 4], raw[(raw[0] & 15) * 4:]
+    return ones_sum(head[12:20] + struct.pack('!HH', head[9], len(payload)) + payload)
+
+
 def check_sums(packet):
     """Raise unless the IP header's and (for a whole packet) the payload's
     checksum are right. A UDP checksum of zero means none, and is right."""
@@ -125,7 +132,5 @@ def check_sums(packet):
         raise LabError(f'wrong IP checksum: {packet.summary()}')
     if ip.frag or ip.flags.MF or (UDP in packet and packet[UDP].chksum == 0):
         return
-    if ip.proto in (6, 17):
-        payload = header[12:20] + struct.pack('!HH', ip.proto, len(payload)) + payload
-    if ip.proto in (1, 6, 17) and ones_sum(payload) != 0xffff:
+    if ip.proto in (1, 6, 17) and (ones_sum(payload) if ip.proto == 1 else transport_sum(raw)) != 0xffff:
         raise LabError(f'wrong checksum: {packet.summary()}')

@@ -79,10 +79,11 @@ class Station:
             to = packet.dst if near else self.via
         return self.resolve(to) + self._mac + b'\x08\0' + bytes(packet)
 
-    def send(self, *packets):
-        """Send IP packets (from our own address unless they say otherwise)."""
+    def send(self, *packets, to=None):
+        """Send IP packets (from our own address unless they say otherwise),
+        perhaps by way of the neighbour `to`."""
         for packet in packets:
-            self.send_raw(self.frame(packet))
+            self.send_raw(self.frame(packet, to))
 
     def send_raw(self, frame):
         self.wire.inject(frame, self)

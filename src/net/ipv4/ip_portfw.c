@@ -516,6 +516,7 @@ static struct ip_portfw_rule *rule_to(int protocol, __u32 raddr, __u16 rport,
 		return NULL;
 	for (e = table_first(&rules_to, protocol, raddr, rport); e;
 	     e = e->next) {
+		/* from comes right before to */
 		r = (struct ip_portfw_rule *) (e - 1);
 		if (r->raddr != raddr || r->rport != rport ||
 		    r->protocol != protocol)
