@@ -108,7 +108,7 @@ def test_nothing_is_found_and_nearly_every_branch_is_taken(fuzzer, tables, tmp_p
 
 
 # Mistakes of the kind that the fuzzer is there for, each by one change, and
-# what is said of it.
+# what is said of it: one thing or another, if memory's layout decides.
 MISTAKES = {
     'a port is read behind the packet': (
         'skb->len < need || ', '',
@@ -124,7 +124,7 @@ MISTAKES = {
         'conns >= index.entries'),
     'a twin is taken for a connection': (
         'c->flags & (CONN_TWIN | CONN_SELF) || ', '',
-        'timer->function != NULL'),
+        'timer->function != NULL or heap-use-after-free'),
     'a connection ends with its timer running': (
         '\tdel_timer(&c->ms.timer);\n\tif (c->fifo_pprev)', '\tif (c->fifo_pprev)',
         'heap-use-after-free'),
@@ -153,4 +153,4 @@ def test_a_mistake_is_found(fuzzer, mistake, tmp_path):
     corpus = tmp_path / 'corpus'
     corpus.mkdir()
     result = fuzz(build(tmp_path, copy, fuzzer.parent), corpus, ENOUGH)
-    assert result.returncode != 0 and said in found(result), found(result)
+    assert result.returncode != 0 and any(one in found(result) for one in said.split(' or ')), found(result)
