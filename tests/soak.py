@@ -13,7 +13,7 @@ from crowd import STALL, Crowd, Honest, aton, connections, echo, program, udp
 from lab import LabError, loop
 from lab.loop import PATIENCE
 from lab.network import MASQUERADING
-from test_memory import PAGE, free
+from memory import books, comes_back
 
 # What `rules churn` edits.
 FIRST, PORTS, SECOND = 20000, 64, '10.0.0.4'
@@ -23,9 +23,6 @@ RC = MASQUERADING + '''\
 /usr/local/sbin/ipportfw -A -u194.160.1.1/525 -R 10.0.0.2/525
 '''
 PART = 20_000                               # datagrams, and a hundredth at least
-# Pages that 2.0 takes for itself, for a while: each command run in the guest costs
-# some, without a packet too. So the gateway is asked rarely.
-SPARE = 32
 
 
 class Visitor(threading.Thread):
@@ -86,13 +83,11 @@ def received(gateway):
     return sum(int(line.split(':')[1].split()[0]) for line in lines if 'eth' in line)
 
 
-def rest(gateway, wanted, memory):
-    """Wait until all is as it was."""
-    def rested():
-        return state(gateway) == wanted and memory - free(gateway) <= SPARE * PAGE
-
-    loop.wait(rested, 180, lambda: f'all to be as it was: of memory {(memory - free(gateway)) // PAGE} pages are gone; '
-              f'rules, connections and free ports are {state(gateway)}', poll=5)
+def rest(gateway, wanted):
+    """Wait until all is as it was. Returns the books of memory."""
+    loop.wait(lambda: state(gateway) == wanted, 180, lambda: 'all to be as it was: rules, connections and free ports '
+              f'are {state(gateway)}', poll=5)
+    return books(gateway)
 
 
 def traffic(net, packets, say):
@@ -138,17 +133,15 @@ def soak(packets, say=print, kernel=None):
         gateway = net.gateway
         gateway.sh('echo half_open_timeout 10 >/proc/net/ip_portfw_limits')
         wanted = state(gateway)
-        before = free(gateway)
         say('warming up ...')
         traffic(net, packets // 50, lambda text: None)
-        rest(gateway, wanted, before - 3 * SPARE * PAGE)
-        before, said = free(gateway), gateway.console()
+        before, said = rest(gateway, wanted), gateway.console()
         traffic(net, packets, say)
-        rest(gateway, wanted, before)
+        rest(gateway, wanted)
+        comes_back(gateway, before)
         if gateway.console() != said:
             raise LabError(f'the kernel has complained: {gateway.console()[len(said):][:2000]}')
-        say('rules, connections and free ports are as they were; of memory, '
-            f'{(before - free(gateway)) // 1024} KB less is free')
+        say('rules, connections, free ports and memory, block for block, are as they were')
         net.world.close()
 
 

@@ -11,7 +11,7 @@ import pytest
 import lab
 from crowd import ACK, PSH, RST, STALL, SYN, Crowd, Honest, aton, connections, echo, tcp, udp
 from lab.network import MASQUERADING
-from test_memory import PAGE, free
+from memory import PAGE, books, comes_back, free
 
 FLOOD = 200_000
 PART = 10_000
@@ -20,9 +20,6 @@ HALF_OPEN = 1024
 A_PAGE_HOLDS = 31                       # of the blocks that connections are in
 # The tables, packets on their way, and 2.0's own memory of ways and neighbours.
 FIXED = 64 * PAGE
-# What never comes back: 2.0's own memory of ways and neighbours, and the cards'
-# 64 buffers, two to a page at first, each in a page of its own in the end.
-SCATTERED = (16 + 32) * PAGE
 RC = MASQUERADING + '''\
 /sbin/ipfwadm -M -s 20 1 10
 /usr/local/sbin/ipportfw -A -t194.160.1.1/80 -R 10.0.0.2/80
@@ -44,6 +41,9 @@ def net(namespaces):
         assert MEMORY * 1000 <= kilobytes <= MEMORY * 1024
         net.most = kilobytes // 4 * 8
         net.limits = f'connections {net.most}\nhalf_open {HALF_OPEN}\nhalf_open_timeout 60\n'
+        # 2.0 gets to know its neighbours, once and for all.
+        net.world.pour(frames(net, 'UDP', 100))
+        Honest(net.client, 80).stop()
         yield net
         net.world.close()
 
@@ -95,7 +95,7 @@ def frames(net, kind, number=FLOOD):
 def test_a_flood(net, kind, most):
     limit(net, 'half_open_timeout 10')
     all_gone(net)
-    before, came = free(net.gateway), net.world.came
+    before, used, came = free(net.gateway), books(net.gateway), net.world.came
     honest = [Honest(net.client, 80), Honest(net.client, 525, socket.SOCK_DGRAM), Honest(net.client, 80, again=True)]
     flood, least = frames(net, kind), before
     for _ in range(FLOOD // PART):
@@ -118,7 +118,7 @@ def test_a_flood(net, kind, most):
     if kind != 'RST':
         assert net.world.came - came > FLOOD / 10       # the host inside did answer
     all_gone(net)
-    lab.loop.wait(lambda: before - free(net.gateway) <= SCATTERED, 30, 'memory to be back', poll=1)
+    comes_back(net.gateway, used)
 
 
 def test_the_limits_say_what_they_are(net):

@@ -12,7 +12,7 @@ import pytest
 import lab
 from crowd import ACK, FIN, PSH, RST, STALL, SYN, Crowd, Honest, aton, connections, echo, ip, ones, tcp, udp
 from lab.network import MASQUERADING
-from test_memory import PAGE, free
+from memory import books, comes_back
 
 ENOUGH = 200_000
 ROUND = 2_000
@@ -267,16 +267,12 @@ def received(net):
     return packets(net.gateway.sh('cat /proc/net/dev').out, 0) - others - net.outer.besides - net.inner.besides
 
 
-def rest(gateway, before, spare):
-    """Wait until no connection is left, all of masquerading's ports are free, and
-    all memory has come back but for some pages. Returns what is free. Pieces of
-    what never became whole are kept for half a minute."""
-    def rested():
-        return connections(gateway) == (0, [4096] * 3) and before - free(gateway) <= spare * PAGE
-
-    lab.loop.wait(rested, 120, lambda: f'all to come back: {(before - free(gateway)) // PAGE} pages have not, '
-                  f'connections and free ports are {connections(gateway)}', poll=1)
-    return free(gateway)
+def rest(gateway):
+    """Wait until no connection is left, and all of masquerading's ports are free.
+    Returns the books of memory."""
+    lab.loop.wait(lambda: connections(gateway) == (0, [4096] * 3), 120,
+                  lambda: f'all to be forgotten: connections and free ports are {connections(gateway)}', poll=1)
+    return books(gateway)
 
 
 def lie(net, sides, number):
@@ -287,14 +283,13 @@ def lie(net, sides, number):
 
 def test_frames_that_lie(net):
     print(f'FUZZ_SEED={SEED} repeats this')
-    before = free(net.gateway)
     sides = [(net.outer, Fuzzer(SEED, False)), (net.inner, Fuzzer(SEED + 1, True))]
     # 2.0 remembers neighbours and ways to them: after a while, all it ever will.
     head = net.outer.ethernet()
     net.outer.pour(head + udp(b'\xa3\x9e\x01' + bytes([n]), 9, GATEWAY, 9) for n in range(128, 256))
     net.outer.pour(head + udp(b'\xa3\x9f\x01' + bytes([n]), 9, GATEWAY, 9) for n in range(256))
     lie(net, sides, 10 * ROUND)
-    before = rest(net.gateway, before, 128)
+    before = rest(net.gateway)
 
     begun, said = received(net), len(net.gateway.console())
     talks = [Honest(net.client, 80), Honest(net.client, 80, again=True)]
@@ -309,6 +304,7 @@ def test_frames_that_lie(net):
     lines = net.gateway.console()[said:].splitlines()
     assert not [line for line in lines if not STOCK_SAYS.match(line)]
     assert len(lines) < ENOUGH / 10
-    rest(net.gateway, before, 32)
+    rest(net.gateway)
+    comes_back(net.gateway, before, timeout=60)     # pieces of what never became whole are kept for half a minute
     net.outer.settle()
     net.inner.settle()

@@ -23,7 +23,14 @@ from pyftpdlib.handlers import ActiveDTP, FTPHandler
 from pyftpdlib.ioloop import IOLoop
 from pyftpdlib.servers import FTPServer
 
-class Beside(ActiveDTP):
+class Active(ActiveDTP):
+    """Forgets a descriptor that it has handed on: closed again at the end of
+    its control connection, the number would be another client's."""
+    def handle_connect(self):
+        super().handle_connect()
+        self.cmd_channel._dtp_connector = None
+
+class Beside(Active):
     """Dials from the port below that of the control connection."""
     def connect_af_unspecified(self, to, source):
         self.create_socket()
@@ -35,6 +42,7 @@ logging.basicConfig(level=logging.CRITICAL)
 class Handler(FTPHandler):
     authorizer = DummyAuthorizer()
     permit_privileged_ports = True
+    active_dtp = Active
 Handler.authorizer.add_anonymous('.', perm='elrw', msg_login='hello')
 class Usual(Handler):
     active_dtp = Beside

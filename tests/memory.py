@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a gateway's kernel has of memory, by its own books."""
+
+import struct
+
+from lab import loop
+
+PAGE = 4096
+SIZES = [32, 64, 128, 252, 508, 1020, 2040, *(PAGE * n - 16 for n in (1, 2, 4, 8, 16, 32))]
+SPARE = 8           # pages: kmalloc() itself keeps up to seven for later
+
+
+def free(gateway):
+    """Bytes free, not counting what the kernel caches: 2.0 counts whole pages."""
+    lines = gateway.sh('cat /proc/meminfo').out.splitlines()
+    row = dict(zip(lines[0].split(), map(int, lines[1].split()[1:])))
+    return row['free:'] + row['buffers:'] + row['cached:']
+
+
+def words(gateway, symbol, number=1):
+    """Words of the kernel's memory."""
+    table = (gateway.kernel / 'System.map').read_text().splitlines()
+    (where,) = (int(line.split()[0], 16) for line in table if line.endswith(f' {symbol}'))
+    raw = gateway.sh(f'dd if=/dev/kmem bs=4 skip={where // 4} count={number} 2>/dev/null').out_bytes
+    assert where % 4 == 0 and len(raw) == 4 * number
+    return struct.unpack(f'<{number}i', raw)
+
+
+def books(gateway):
+    """Blocks in use, by size, but for cached routes and the heads of the disk's
+    buffers; and pages that are free, or that kmalloc() has cut into blocks: how
+    many it needs for these is a matter of luck."""
+    rows = list(zip(*[iter(words(gateway, 'sizes', 8 * len(SIZES)))] * 8))
+    blocks = {size: given - back for size, (_, _, _, given, back, *_) in zip(SIZES, rows)}
+    blocks[64] -= words(gateway, 'rt_cache_size')[0]
+    blocks[128] -= words(gateway, 'nr_buffer_heads')[0]
+    return blocks, free(gateway) // PAGE + sum(pages << order for *_, pages, order in rows)
+
+
+def comes_back(gateway, before, spare=SPARE, timeout=30):
+    """Wait until all that the books said then is there again, but for some pages."""
+    def lost():
+        blocks, pages = books(gateway)
+        lost = [f'{number - before[0][size]} blocks of {size}' for size, number in blocks.items()
+                if number > before[0][size]]
+        if before[1] - pages > spare:
+            lost.append(f'{before[1] - pages} pages')
+        return ', '.join(lost)
+
+    loop.wait(lambda: not lost(), timeout, lambda: f'memory to come back: {lost()}', poll=1)
