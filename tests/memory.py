@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a gateway's kernel has of memory, by its own books."""
 
+import functools
+import re
 import struct
 
 from lab import loop
@@ -17,10 +19,16 @@ def free(gateway):
     return row['free:'] + row['buffers:'] + row['cached:']
 
 
+@functools.lru_cache
+def address(kernel, symbol):
+    """Where a kernel has something, of which there must be one."""
+    (where,) = re.findall(rf'(?m)^(\w+) . {symbol}$', (kernel / 'System.map').read_text())
+    return int(where, 16)
+
+
 def words(gateway, symbol, number=1):
     """Words of the kernel's memory."""
-    table = (gateway.kernel / 'System.map').read_text().splitlines()
-    (where,) = (int(line.split()[0], 16) for line in table if line.endswith(f' {symbol}'))
+    where = address(gateway.kernel, symbol)
     raw = gateway.sh(f'dd if=/dev/kmem bs=4 skip={where // 4} count={number} 2>/dev/null').out_bytes
     assert where % 4 == 0 and len(raw) == 4 * number
     return struct.unpack(f'<{number}i', raw)

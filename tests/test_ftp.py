@@ -652,16 +652,23 @@ def test_nobody_outside_speaks_for_the_server(net):
 
 
 def test_a_server_takes_no_port_that_is_served(net):
-    """By a rule, or the gateway itself."""
+    """By a rule, or the gateway itself: the client is not sent there, nor to
+    what was announced before."""
+    def announces(port):
+        it.ask('PASV')
+        it.answer(named('10,0,0,9', port))
+
     it, port = Control(net), next(ports)
+    before = it.passive()
     net.gateway.sh(f'ipportfw -A -t194.160.1.1/{port} -R 10.0.0.9/4444')
-    it.passive(port)
+    announces(port)
+    dials_in(net, before).refused()
     Dialogue(net.far, net.near, next(ports), port, 4444).open().talk()
     net.gateway.sh(f'ipportfw -D -t194.160.1.1/{port}')
     own = net.gateway.background('tcpsvd 0.0.0.0 3128 cat')
     try:
         net.gateway.until('netstat -t -a -n | grep -q :3128')
-        it.passive(3128)
+        announces(3128)
         sport = next(ports)
         net.far.send(IP(dst='194.160.1.1') / TCP(sport=sport, dport=3128, flags='S'))
         assert net.far.expect(TCP, sport=3128, dport=sport)[TCP].flags == 'SA'

@@ -222,7 +222,9 @@ struct device {
 	struct device *next;
 	unsigned short flags, family, mtu;
 	unsigned long pa_addr, pa_brdaddr, pa_dstaddr, pa_mask;
+	unsigned short type;
 };
+#define ARPHRD_TUNNEL	768
 extern struct device *dev_base;
 struct rtable {
 	struct device *rt_dev;

@@ -173,14 +173,15 @@ extern void ip_portfw_init(void);
  *	Between our own files: what follows an FTP server's control
  *	connections, and how it lets a data connection begin (bottom half). One
  *	from any port of the client to port at the gateway leads to the same
- *	port inside; or the server may connect to that port of the client. The
+ *	port inside, unless something else is served there, for which the first
+ *	returns 0; or the server may connect to that port of the client. The
  *	port is in network byte order.
  */
 struct ip_masq;
 struct ip_masq_app;
 
 extern struct ip_masq_app ip_portfw_ftp;
-extern void ip_portfw_expect_in(struct ip_masq *control, __u16 port);
+extern int ip_portfw_expect_in(struct ip_masq *control, __u16 port);
 extern void ip_portfw_expect_out(struct ip_masq *control, __u16 port);
 
 #else

@@ -32,6 +32,7 @@
 #include <linux/fs.h>
 #include <linux/proc_fs.h>
 #include <linux/netdevice.h>
+#include <linux/if_arp.h>
 #include <linux/skbuff.h>
 #include <linux/in.h>
 #include <linux/ip.h>
@@ -48,6 +49,9 @@
 #include <net/udp.h>
 #include <net/ip_masq.h>
 #include <asm/segment.h>
+#ifdef CONFIG_NET_ALIAS
+#include <linux/net_alias.h>
+#endif
 
 /*
  *	What differs between the releases that this file is for.
@@ -196,6 +200,12 @@ static struct limit {
  *	before the other side knew, must not look like a new connection.
  */
 #define RST_EXPIRE		(10 * HZ)
+
+/*
+ *	A SYN is less than so many bytes behind, if one of the present
+ *	connection has come late.
+ */
+#define SYN_LATE	0x100000
 
 /*
  *	How long an FTP data connection may take to come, and how many there
@@ -502,7 +512,7 @@ static struct ip_portfw_rule *rule_match(int protocol, __u32 daddr, __u16 dport)
 }
 
 /*
- *	A rule that leads to this host and port, the older if there are two,
+ *	A rule that leads to this host and port, the oldest if there are more,
  *	or NULL; *several if there are more than one.
  */
 static struct ip_portfw_rule *rule_to(int protocol, __u32 raddr, __u16 rport,
@@ -521,12 +531,10 @@ static struct ip_portfw_rule *rule_to(int protocol, __u32 raddr, __u16 rport,
 		if (r->raddr != raddr || r->rport != rport ||
 		    r->protocol != protocol)
 			continue;
-		if (found) {
+		if (found)
 			*several = 1;
-			return (long) (r->serial - found->serial) < 0 ?
-				r : found;
-		}
-		found = r;
+		if (found == NULL || (long) (r->serial - found->serial) < 0)
+			found = r;
 	}
 	return found;
 }
@@ -1104,16 +1112,22 @@ static void conn_saw(struct ip_portfw_conn *c, __u16 *ports, unsigned outward)
  *	follow. What it looks at has to be sound.
  */
 static void packet_help(struct ip_portfw_conn *c, struct sk_buff **skb_p,
-			struct device *dev, int outward)
+			struct device *dev, __u16 *ports, int outward)
 {
 	struct sk_buff *skb;
 	struct iphdr *iph;
-	struct tcphdr *th;
+	struct tcphdr *th = (struct tcphdr *) ports;
 	unsigned len;
 
-	if (outward)
+	if (outward) {
+		/* begun anew, unless it is a SYN that was long on its way */
+		if (th->syn && c->ms.out_seq.init_seq - ntohl(th->seq) >
+		    SYN_LATE) {
+			c->ms.flags &= ~IP_MASQ_F_OUT_SEQ;
+			memset(&c->ms.out_seq, 0, sizeof(c->ms.out_seq));
+		}
 		ip_masq_app_pkt_out(&c->ms, skb_p, dev);
-	else
+	} else
 		ip_masq_app_pkt_in(&c->ms, skb_p, dev);
 	skb = *skb_p;
 	iph = skb->h.iph;
@@ -1176,20 +1190,35 @@ static int client_ok(__u32 addr, struct device *dev)
 }
 
 /*
+ *	Aliases are further names of a wire.
+ */
+static __inline__ struct device *wire(struct device *dev)
+{
+#ifdef CONFIG_NET_ALIAS
+	return net_alias_main_dev(dev);
+#else
+	return dev;
+#endif
+}
+
+/*
  *	Is the packet one from outside, with the address of a host inside? It
- *	has come by the wire that it is to leave by, but not from there.
+ *	has come by the wire that it is to leave by, but not from there. What
+ *	comes out of a tunnel came by the wire that carries it.
  */
 static int forged(const struct sk_buff *skb, struct device *dev)
 {
 	struct rtable *rt;
 	int ret;
 
-	if (skb->dev != dev)
+	if (wire(skb->dev) != wire(dev))
 		return 0;
 	rt = route_to(skb->h.iph->saddr);
-	ret = rt == NULL || rt->rt_dev != dev;
-	if (rt)
-		ip_rt_put(rt);
+	if (rt == NULL)
+		return 1;
+	ret = wire(rt->rt_dev) != wire(dev) &&
+		rt->rt_dev->type != ARPHRD_TUNNEL;
+	ip_rt_put(rt);
 	return ret;
 }
 
@@ -1280,13 +1309,20 @@ static __inline__ int still_expected(const struct ip_portfw_conn *e)
 /*
  *	What a control connection announced before is no longer waited for.
  */
-static void expect(struct ip_portfw_conn *control, __u16 sport, __u16 port,
-		   __u16 mport)
+static void expect_no_more(struct ip_portfw_conn *control)
 {
 	struct ip_portfw_conn *c = expected_by(control);
 
 	if (c)
 		conn_free(c);
+}
+
+static void expect(struct ip_portfw_conn *control, __u16 sport, __u16 port,
+		   __u16 mport)
+{
+	struct ip_portfw_conn *c;
+
+	expect_no_more(control);
 	if (control->children >= CHILDREN_MAX)
 		return;
 	c = conn_new(IPPROTO_TCP, control->ms.saddr, sport,
@@ -1305,19 +1341,19 @@ static void expect(struct ip_portfw_conn *control, __u16 sport, __u16 port,
 	conn_expire_in(c, EXPECT_EXPIRE);
 }
 
-/*
- *	What is served at that port already stays so.
- */
-void ip_portfw_expect_in(struct ip_masq *control, __u16 port)
+int ip_portfw_expect_in(struct ip_masq *control, __u16 port)
 {
 	struct ip_portfw_rule *r = rule_match(IPPROTO_TCP, control->maddr,
 					      port);
 
 	if (r ? r->raddr != control->saddr || r->rport != port :
 		tcp_v4_lookup(control->daddr, 0, control->maddr, port,
-			      NULL) != NULL)
-		return;
+			      NULL) != NULL) {
+		expect_no_more((struct ip_portfw_conn *) control);
+		return 0;
+	}
 	expect((struct ip_portfw_conn *) control, port, 0, port);
+	return 1;
 }
 
 void ip_portfw_expect_out(struct ip_masq *control, __u16 port)
@@ -1390,7 +1426,7 @@ static struct ip_portfw_conn *begin_in(struct sk_buff *skb, struct device *dev,
 		*verdict = 0;
 		return NULL;
 	}
-	if (iph->saddr == raddr && out != dev)
+	if (iph->saddr == raddr && (out == NULL || wire(out) != wire(dev)))
 		return NULL;
 	if (out && out->pa_addr && out->pa_mask && !self &&
 	    (out == dev || !((iph->saddr ^ out->pa_addr) & out->pa_mask)))
@@ -1467,7 +1503,7 @@ static struct ip_portfw_conn *begin_out(struct sk_buff *skb,
 		return expected_came(c, ports[0], ports[1], mport,
 				     CONN_OUTWARD);
 	}
-	if (skb->dev == dev)
+	if (skb->dev == dev || forged(skb, dev))
 		return NULL;
 	r = rule_to(iph->protocol, iph->saddr, ports[0], &several);
 	if (r == NULL && !(tcp && (th->syn || th->rst)))
@@ -1686,8 +1722,8 @@ static int in_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 		answered = find_out(iph->protocol, iph->saddr, ports[0],
 					iph->daddr, ports[1]);
 		if (answered && answered->flags & (CONN_TWIN | CONN_SELF)) {
-			/* what was inside is ourselves by now */
-			if (skb->data_skb)
+			/* or what was inside is ourselves by now */
+			if (forged(skb, dev) || skb->data_skb)
 				return -1;
 			c = answered;
 			if (c->flags & CONN_TWIN)
@@ -1724,7 +1760,7 @@ static int in_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 	packet_rewrite(iph, ports, seen->ms.daddr, seen->ms.dport,
 		       c->ms.saddr, c->ms.sport);
 	if ((c->flags & (CONN_HELPED | CONN_YOUNG)) == CONN_HELPED)
-		packet_help(c, skb_p, dev, 0);
+		packet_help(c, skb_p, dev, ports, 0);
 	return 1;
 }
 
@@ -1794,7 +1830,7 @@ static int out_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 	packet_rewrite(iph, ports, c->ms.maddr, c->ms.mport,
 		       c->ms.daddr, c->ms.dport);
 	if ((c->flags & (CONN_HELPED | CONN_YOUNG)) == CONN_HELPED)
-		packet_help(c, skb_p, dev, 1);
+		packet_help(c, skb_p, dev, ports, 1);
 	return 1;
 }
 

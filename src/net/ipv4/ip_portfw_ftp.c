@@ -191,7 +191,8 @@ static int answer(struct ip_masq *ms, struct sk_buff **skb_p,
 	if (p == NULL || port < DATA_PORT_MIN || (memcmp(host, &ms->saddr, 4) &&
 				       memcmp(host, &ms->maddr, 4)))
 		return 0;
-	ip_portfw_expect_in(ms, htons(port));
+	if (!ip_portfw_expect_in(ms, htons(port)))
+		return 0;
 
 	/* the four numbers of the address give way to ours */
 	p = bytes(begin, end, ',', 4, host);
