@@ -5,7 +5,7 @@ import pytest
 
 import lab
 import story
-from lab import IP, UDP
+from lab import IP, TCP, UDP
 
 VERSIONS = lab.GROUPS if lab.ALL else ['2.0.29', '2.0.40']
 
@@ -55,6 +55,32 @@ def test_the_option_off_is_the_unpatched_kernel_there_too(built, options, versio
     off, stock = (built(options.__name__, *options(version), version=version, flavour=flavour)
                   for flavour in ('off', 'stock'))
     assert (off / 'vmlinux').read_bytes() == (stock / 'vmlinux').read_bytes()
+
+
+def test_a_server_behind_a_tunnel(built):
+    """Which a host outside ends: its answers come by the wire that they leave by."""
+    with lab.example(built('tunnel', 'CONFIG_NET_IPIP=y'), server='station', via='163.158.1.9') as net:
+        end = net.station(net.outside, '163.158.1.9/24')
+        net.boot()
+        net.gateway.sh('ipfwadm -F -i accept -S 194.160.1.1 -D 163.158.1.9; ifconfig tunl0 194.160.1.1 up; route add -host 10.9.0.2 gw 163.158.1.9 tunl0; '
+                       'ipportfw -A -t194.160.1.1/81 -R 10.9.0.2/80')
+
+        def inward(flags, **fields):
+            net.client.send(IP(dst='194.160.1.1') / TCP(sport=7890, dport=81, flags=flags, **fields))
+            came = end.expect(TCP, where=lambda p: p[IP].proto == 4, sport=7890, dport=80, flags=flags)
+            assert came[IP].payload.dst == '10.9.0.2'
+
+        def outward(flags, **fields):
+            end.send(IP(dst='194.160.1.1') / IP(src='10.9.0.2', dst='163.158.1.2')
+                     / TCP(sport=80, dport=7890, flags=flags, **fields))
+            lab.check_sums(net.client.expect(TCP, src='194.160.1.1', sport=81, dport=7890, flags=flags))
+
+        inward('S', seq=1)
+        outward('SA', seq=7, ack=2)
+        inward('A', seq=2, ack=8)
+        inward('PA', seq=2, ack=8)
+        outward('PA', seq=8, ack=2)
+        outward('FA', seq=8, ack=2)
 
 
 def test_fragments_inward_without_always_defragment(built):

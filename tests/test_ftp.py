@@ -617,6 +617,29 @@ def test_nor_where_it_has_the_connection_begin_anew(net, text):
     dials_in(net, it.passive()).open().talk()
 
 
+@pytest.mark.parametrize('ahead', [-1 << 30, 1 << 30])
+def test_the_numbers_begin_anew_under_the_entry_of_an_older_connection(net, ahead):
+    """The text was made longer there, of which the new one knows nothing."""
+    it = Control(net)
+    it.passive()
+    it.say(it.client, b'', flags='R')
+    it.say(it.client, b'', flags='A')
+    it.sent[it.server] = it.got[it.client] = it.sent[it.server] + ahead & 0xffffffff
+    begins_anew(it)
+    for turn in range(3):
+        dials_in(net, it.passive()).open().talk()
+    it.talk()
+
+
+def begins_anew(it):
+    """The same ports again."""
+    for who, flags in ((it.client, 'S'), (it.server, 'SA')):
+        it.say(who, b'', flags=flags)
+        it.sent[who] += 1
+        it.got[it.other(who)] += 1
+    it.say(it.client, b'', flags='A')
+
+
 def test_nor_under_the_entry_of_an_older_connection(net):
     """The server has believed the reset, and the gateway what came after it."""
     it, port = Control(net), next(ports)
@@ -625,11 +648,7 @@ def test_nor_under_the_entry_of_an_older_connection(net):
     it.say(it.client, b'', flags='R')
     it.say(it.client, b'', flags='A')
     it.sent[it.server] = it.got[it.client] = line - 101
-    for who, flags in ((it.client, 'S'), (it.server, 'SA')):
-        it.say(who, b'', flags=flags)
-        it.sent[who] += 1
-        it.got[it.other(who)] += 1
-    it.say(it.client, b'', flags='A')
+    begins_anew(it)
     it.say(it.server, b'x' * 100)
     it.say(it.client, b'', flags='A')
     assert it.sent[it.server] == line

@@ -231,3 +231,27 @@ def test_nobody_may_say_he_is_the_server_or_the_gateway(net):
     net.far.ping('194.160.1.1')
     net.apart.ping('10.1.0.1')
     net.near.expect_nothing('10.0.0.1', TCP, flags='S')
+
+
+def test_nobody_outside_answers_for_the_server(net):
+    it = Dialogue(net.one, net.near, 1800, 8000, seen=('10.0.0.1', None)).open()
+    it.talk()
+    packet = IP(src='10.0.0.9', dst='10.0.0.1') / TCP(sport=80, dport=it.seen[1], flags='R')
+    for station in net.far, net.apart:
+        station.send(packet, to='194.160.1.1' if station is net.far else '10.1.0.1')
+    net.far.ping('194.160.1.1')
+    net.apart.ping('10.1.0.1')
+    net.one.expect_nothing('10.0.0.1', TCP, sport=8000)
+    it.talk()
+    it.close()
+
+
+def test_the_server_asks_itself_by_an_alias_on_its_own_wire(net):
+    net.gateway.sh('ifconfig eth0:0 192.0.2.1 netmask 255.255.255.0 broadcast 192.0.2.255; '
+                   'route add -host 192.0.2.1 dev eth0:0; ipportfw -A -t192.0.2.1/8100 -R 10.0.0.9/80')
+    for client, sport in (net.one, 1900), (net.near, 1901):
+        client.send(IP(dst='192.0.2.1') / TCP(sport=sport, dport=8100, flags='S', seq=1))
+        syn = net.near.expect(TCP, src='10.0.0.1', dport=80, flags='S')
+        net.near.send(IP(dst='10.0.0.1') / TCP(sport=80, dport=syn.sport, flags='SA', seq=9, ack=2))
+        lab.check_sums(client.expect(TCP, src='192.0.2.1', sport=8100, dport=sport, flags='SA'))
+    net.gateway.sh('ipportfw -D -t192.0.2.1/8100; ifconfig eth0:0 down')

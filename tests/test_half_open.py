@@ -73,7 +73,25 @@ def test_who_has_not_seen_the_answer_cannot_open_it(net, guess):
     assert HALF_OPEN < expires(net, sport) <= TCP_TIMEOUT
 
 
+@pytest.fixture
+def clients_by_an_alias(net):
+    """Of the outer interface: another name of the same wire."""
+    net.gateway.sh('ifconfig eth1:0 194.160.1.9 netmask 255.255.255.0 broadcast 194.160.1.255; '
+                   'route del -net 163.158.1.0; route add -net 163.158.1.0 netmask 255.255.255.0 dev eth1:0')
+    yield
+    net.gateway.sh('ifconfig eth1:0 down; route add -net 163.158.1.0 netmask 255.255.255.0 dev eth1')
+
+
 def test_nobody_on_the_outer_wire_answers_for_the_server(net):
+    nobody_answers(net)
+
+
+def test_nor_if_clients_are_reached_by_an_alias(net, clients_by_an_alias):
+    nobody_answers(net)
+
+
+def nobody_answers(net):
+    """But the server does."""
     sport = next(guessers)
     inward(net, TCP(sport=sport, dport=80, flags='S', seq=1))
     for flags in 'SA', 'S', 'PA', 'R':
@@ -82,6 +100,9 @@ def test_nobody_on_the_outer_wire_answers_for_the_server(net):
     net.client.expect_nothing('194.160.1.1', TCP, dport=sport)
     inward(net, TCP(sport=sport, dport=80, flags='A', seq=2, ack=1_000_001))
     assert expires(net, sport) <= HALF_OPEN
+    outward(net, TCP(sport=80, dport=sport, flags='SA', seq=1_000_000, ack=2))
+    inward(net, TCP(sport=sport, dport=80, flags='A', seq=2, ack=1_000_001))
+    assert expires(net, sport) > HALF_OPEN
 
 
 def test_a_reset_shortens_it_until_something_else_comes(net):

@@ -124,6 +124,16 @@ def test_a_server_that_speaks_first(net):
     ask(net, door, 5501, b'hello!')
 
 
+def test_of_the_rules_that_lead_to_a_server_that_speaks_first_the_oldest_counts(net):
+    ports = [5512, 5511, 5513]
+    for port in ports:
+        net.gateway.sh(f'ipportfw -A -u194.160.1.1/{port} -R {lab.SERVER}/5510')
+    sent = sends(net.server, IP(dst=lab.CLIENT) / UDP(sport=5510, dport=5502) / b'hello?')
+    assert net.client.expect(IP, id=sent.id)[UDP].sport == ports[0]
+    for port in ports:
+        net.gateway.sh(f'ipportfw -D -u194.160.1.1/{port}')
+
+
 def test_another_port_of_the_server_is_not_mistaken(net):
     """It is masqueraded, as ever."""
     talk = Conversation(net, ECHO, 5600)

@@ -568,8 +568,8 @@ static int carry(int in, unsigned len)
 }
 
 /*
- *	The same of one that has a right to be carried on, if there is memory.
- *	Returns 0 if there is none.
+ *	The same of one that has a right to be carried on, if there is memory,
+ *	and a way to who sent it. Returns 0 if there is none.
  */
 static int carried(int in, unsigned len)
 {
@@ -577,7 +577,7 @@ static int carried(int in, unsigned len)
 
 	if (carry(in, len) == 1)
 		return 1;
-	must(world.failures != failures);
+	must(world.failures != failures || world.unreachable);
 	return 0;
 }
 
