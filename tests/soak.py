@@ -3,6 +3,7 @@
 everything is as it was at the start."""
 
 import random
+import re
 import socket
 import sys
 import threading
@@ -23,6 +24,9 @@ RC = MASQUERADING + '''\
 /usr/local/sbin/ipportfw -A -u194.160.1.1/525 -R 10.0.0.2/525
 '''
 PART = 20_000                               # datagrams, and a hundredth at least
+# QEMU's tulip writes a descriptor word by word, the one that gives it back to the
+# driver first: once in so many millions the buffer's old address overwrites a new one.
+TULIP = re.compile(r'(?m)^<3>eth\d: Internal fault: The skbuff addresses do not match in tulip_rx: .*\n')
 
 
 class Visitor(threading.Thread):
@@ -139,8 +143,11 @@ def soak(packets, say=print, kernel=None):
         traffic(net, packets, say)
         rest(gateway, wanted)
         comes_back(gateway, before)
-        if gateway.console() != said:
-            raise LabError(f'the kernel has complained: {gateway.console()[len(said):][:2000]}')
+        complaint, of_the_card = TULIP.subn('', gateway.console()[len(said):])
+        if complaint:
+            raise LabError(f'the kernel has complained: {complaint[:2000]}')
+        if of_the_card:
+            say(f'(faults of QEMU\'s card, as the driver tells: {of_the_card})')
         say('rules, connections, free ports and memory, block for block, are as they were')
         net.world.close()
 

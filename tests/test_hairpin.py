@@ -40,6 +40,9 @@ def net(namespaces):
         net.two = net.station(net.inside, '10.0.0.12/24', via='10.0.0.1')
         net.apart = net.station(net.annex, '10.1.0.11/24', via='10.1.0.1')
         net.far = net.station(net.outside, '163.158.1.9/24')
+        net.asked = net.station(net.annex, '10.0.0.20/24')
+        net.answers = net.station(net.inside, '10.0.0.20/24', via='10.0.0.1')
+        net.beyond = net.station(net.inside, '172.16.0.5/24', via='10.0.0.1')
         yield net.boot()
 
 
@@ -246,12 +249,28 @@ def test_nobody_outside_answers_for_the_server(net):
     it.close()
 
 
-def test_the_server_asks_itself_by_an_alias_on_its_own_wire(net):
-    net.gateway.sh('ifconfig eth0:0 192.0.2.1 netmask 255.255.255.0 broadcast 192.0.2.255; '
-                   'route add -host 192.0.2.1 dev eth0:0; ipportfw -A -t192.0.2.1/8100 -R 10.0.0.9/80')
-    for client, sport in (net.one, 1900), (net.near, 1901):
+def test_answers_come_by_another_interface_with_the_same_address(net):
+    """As with those that only send, shaper's and eql's."""
+    net.gateway.sh('ifconfig eth2 10.0.0.1 netmask 255.255.255.0 broadcast 10.0.0.255; '
+                   'route add -host 10.0.0.20 dev eth2; ipportfw -A -t194.160.1.1/8101 -R 10.0.0.20/80')
+    net.one.send(IP(dst='194.160.1.1') / TCP(sport=1850, dport=8101, flags='S', seq=1))
+    syn = net.asked.expect(TCP, src='10.0.0.1', dport=80, flags='S')
+    net.answers.send(IP(dst='10.0.0.1') / TCP(sport=80, dport=syn.sport, flags='SA', seq=9, ack=2))
+    lab.check_sums(net.one.expect(TCP, src='194.160.1.1', sport=8101, dport=1850, flags='SA'))
+    net.gateway.sh('ipportfw -D -t194.160.1.1/8101; route del -host 10.0.0.20; '
+                   'ifconfig eth2 10.1.0.1 netmask 255.255.255.0 broadcast 10.1.0.255')
+
+
+@pytest.mark.parametrize('who, ports', [('near', (1900, 1901)), ('beyond', (1902, 1903))])
+def test_the_server_asks_itself_by_an_alias_on_its_own_wire(net, who, ports):
+    """It may be of another network than the interface."""
+    server = getattr(net, who)
+    net.gateway.sh(f'ifconfig eth0:0 192.0.2.1 netmask 255.255.255.0 broadcast 192.0.2.255; '
+                   'route add -host 192.0.2.1 dev eth0:0; route add -host 172.16.0.5 dev eth0; '
+                   f'ipportfw -A -t192.0.2.1/8100 -R {server.ip}/80')
+    for client, sport in zip((net.one, server), ports):
         client.send(IP(dst='192.0.2.1') / TCP(sport=sport, dport=8100, flags='S', seq=1))
-        syn = net.near.expect(TCP, src='10.0.0.1', dport=80, flags='S')
-        net.near.send(IP(dst='10.0.0.1') / TCP(sport=80, dport=syn.sport, flags='SA', seq=9, ack=2))
+        syn = server.expect(TCP, src='10.0.0.1', dport=80, flags='S')
+        server.send(IP(dst='10.0.0.1') / TCP(sport=80, dport=syn.sport, flags='SA', seq=9, ack=2))
         lab.check_sums(client.expect(TCP, src='192.0.2.1', sport=8100, dport=sport, flags='SA'))
-    net.gateway.sh('ipportfw -D -t192.0.2.1/8100; ifconfig eth0:0 down')
+    net.gateway.sh('ipportfw -D -t192.0.2.1/8100; ifconfig eth0:0 down; route del -host 172.16.0.5')

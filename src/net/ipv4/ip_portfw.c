@@ -1202,6 +1202,15 @@ static __inline__ struct device *wire(struct device *dev)
 }
 
 /*
+ *	Interfaces that only send, such as shaper's, have the address of the one
+ *	that they send by.
+ */
+static int same_wire(struct device *a, struct device *b)
+{
+	return wire(a) == wire(b) || (a->pa_addr && a->pa_addr == b->pa_addr);
+}
+
+/*
  *	Is the packet one from outside, with the address of a host inside? It
  *	has come by the wire that it is to leave by, but not from there. What
  *	comes out of a tunnel came by the wire that carries it.
@@ -1211,13 +1220,12 @@ static int forged(const struct sk_buff *skb, struct device *dev)
 	struct rtable *rt;
 	int ret;
 
-	if (wire(skb->dev) != wire(dev))
+	if (!same_wire(skb->dev, dev))
 		return 0;
 	rt = route_to(skb->h.iph->saddr);
 	if (rt == NULL)
 		return 1;
-	ret = wire(rt->rt_dev) != wire(dev) &&
-		rt->rt_dev->type != ARPHRD_TUNNEL;
+	ret = !same_wire(rt->rt_dev, dev) && rt->rt_dev->type != ARPHRD_TUNNEL;
 	ip_rt_put(rt);
 	return ret;
 }
@@ -1429,7 +1437,8 @@ static struct ip_portfw_conn *begin_in(struct sk_buff *skb, struct device *dev,
 	if (iph->saddr == raddr && (out == NULL || wire(out) != wire(dev)))
 		return NULL;
 	if (out && out->pa_addr && out->pa_mask && !self &&
-	    (out == dev || !((iph->saddr ^ out->pa_addr) & out->pa_mask)))
+	    (out == dev || iph->saddr == raddr ||
+	     !((iph->saddr ^ out->pa_addr) & out->pa_mask)))
 		return reflect(iph->protocol, raddr, rport,
 			       iph->saddr, ports[0], iph->daddr, ports[1],
 			       out);
