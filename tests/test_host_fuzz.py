@@ -18,7 +18,7 @@ import pytest
 import lab
 
 # Of most mistakes fewer will do.
-ENOUGH = 150000
+ENOUGH = 200000
 RUNS = int(os.environ.get('FUZZ_RUNS', ENOUGH))
 SEED = int(os.environ.get('FUZZ_SEED', 1))
 
