@@ -38,10 +38,16 @@ def books(gateway):
     """Blocks in use, by size, but for cached routes and the heads of the disk's
     buffers; and pages that are free, or that kmalloc() has cut into blocks: how
     many it needs for these is a matter of luck."""
-    rows = list(zip(*[iter(words(gateway, 'sizes', 8 * len(SIZES)))] * 8))
+    def aside():
+        return [words(gateway, symbol)[0] for symbol in ('rt_cache_size', 'nr_buffer_heads')]
+
+    routes = heads = None
+    while [routes, heads] != aside():       # each command may take some more
+        routes, heads = aside()
+        rows = list(zip(*[iter(words(gateway, 'sizes', 8 * len(SIZES)))] * 8))
     blocks = {size: given - back for size, (_, _, _, given, back, *_) in zip(SIZES, rows)}
-    blocks[64] -= words(gateway, 'rt_cache_size')[0]
-    blocks[128] -= words(gateway, 'nr_buffer_heads')[0]
+    blocks[64] -= routes
+    blocks[128] -= heads
     return blocks, free(gateway) // PAGE + sum(pages << order for *_, pages, order in rows)
 
 
