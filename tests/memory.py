@@ -41,10 +41,12 @@ def books(gateway):
     def aside():
         return [words(gateway, symbol)[0] for symbol in ('rt_cache_size', 'nr_buffer_heads')]
 
-    routes = heads = None
-    while [routes, heads] != aside():       # each command may take some more
-        routes, heads = aside()
+    before, now = None, aside()
+    while now != before:                    # each command may take some more
+        before = now
         rows = list(zip(*[iter(words(gateway, 'sizes', 8 * len(SIZES)))] * 8))
+        now = aside()
+    routes, heads = now
     blocks = {size: given - back for size, (_, _, _, given, back, *_) in zip(SIZES, rows)}
     blocks[64] -= routes
     blocks[128] -= heads

@@ -88,10 +88,9 @@ def received(gateway):
 
 
 def rest(gateway, wanted):
-    """Wait until all is as it was. Returns the books of memory."""
+    """Wait until all is as it was."""
     loop.wait(lambda: state(gateway) == wanted, 180, lambda: 'all to be as it was: rules, connections and free ports '
               f'are {state(gateway)}', poll=5)
-    return books(gateway)
 
 
 def traffic(net, packets, say):
@@ -139,7 +138,8 @@ def soak(packets, say=print, kernel=None):
         wanted = state(gateway)
         say('warming up ...')
         traffic(net, packets // 50, lambda text: None)
-        before, said = rest(gateway, wanted), gateway.console()
+        rest(gateway, wanted)
+        before, said = books(gateway), gateway.console()
         traffic(net, packets, say)
         rest(gateway, wanted)
         comes_back(gateway, before)

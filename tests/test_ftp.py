@@ -322,6 +322,10 @@ class Control:
         self.net, self.client, self.server = net, client or net.far, net.near
         self.asked, self.inside, self.sport = port, inside, next(ports)
         self.sent, self.got = {self.client: 1000, self.server: 500_000}, {self.client: 500_000, self.server: 1000}
+        self.begin()
+
+    def begin(self):
+        """TCP's three segments, with the numbers that are set."""
         for who, flags in ((self.client, 'S'), (self.server, 'SA')):
             self.say(who, b'', flags=flags)
             self.sent[who] += 1
@@ -625,19 +629,10 @@ def test_the_numbers_begin_anew_under_the_entry_of_an_older_connection(net, ahea
     it.say(it.client, b'', flags='R')
     it.say(it.client, b'', flags='A')
     it.sent[it.server] = it.got[it.client] = it.sent[it.server] + ahead & 0xffffffff
-    begins_anew(it)
+    it.begin()
     for turn in range(3):
         dials_in(net, it.passive()).open().talk()
     it.talk()
-
-
-def begins_anew(it):
-    """The same ports again."""
-    for who, flags in ((it.client, 'S'), (it.server, 'SA')):
-        it.say(who, b'', flags=flags)
-        it.sent[who] += 1
-        it.got[it.other(who)] += 1
-    it.say(it.client, b'', flags='A')
 
 
 def test_nor_under_the_entry_of_an_older_connection(net):
@@ -648,7 +643,7 @@ def test_nor_under_the_entry_of_an_older_connection(net):
     it.say(it.client, b'', flags='R')
     it.say(it.client, b'', flags='A')
     it.sent[it.server] = it.got[it.client] = line - 101
-    begins_anew(it)
+    it.begin()
     it.say(it.server, b'x' * 100)
     it.say(it.client, b'', flags='A')
     assert it.sent[it.server] == line

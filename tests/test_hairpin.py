@@ -225,25 +225,24 @@ def test_the_gateway_asks_each_of_its_addresses(net, address, port):
         net.gateway.sh(f'kill {pid}', check=False)
 
 
+def from_elsewhere(net, packet):
+    """The gateway has got it by each wire that is not the server's."""
+    for station, gateway in (net.far, '194.160.1.1'), (net.apart, '10.1.0.1'):
+        station.send(packet, to=gateway)
+        station.ping(gateway)
+
+
 def test_nobody_may_say_he_is_the_server_or_the_gateway(net):
     """From a wire on which they are not."""
     for number, src in enumerate(['10.0.0.9', '194.160.1.1', '10.0.0.1', '127.0.0.1']):
-        for station in net.far, net.apart:
-            packet = IP(src=src, dst='194.160.1.1') / TCP(sport=1700 + number, dport=8000, flags='S')
-            station.send(packet, to='194.160.1.1' if station is net.far else '10.1.0.1')
-    net.far.ping('194.160.1.1')
-    net.apart.ping('10.1.0.1')
+        from_elsewhere(net, IP(src=src, dst='194.160.1.1') / TCP(sport=1700 + number, dport=8000, flags='S'))
     net.near.expect_nothing('10.0.0.1', TCP, flags='S')
 
 
 def test_nobody_outside_answers_for_the_server(net):
     it = Dialogue(net.one, net.near, 1800, 8000, seen=('10.0.0.1', None)).open()
     it.talk()
-    packet = IP(src='10.0.0.9', dst='10.0.0.1') / TCP(sport=80, dport=it.seen[1], flags='R')
-    for station in net.far, net.apart:
-        station.send(packet, to='194.160.1.1' if station is net.far else '10.1.0.1')
-    net.far.ping('194.160.1.1')
-    net.apart.ping('10.1.0.1')
+    from_elsewhere(net, IP(src='10.0.0.9', dst='10.0.0.1') / TCP(sport=80, dport=it.seen[1], flags='R'))
     net.one.expect_nothing('10.0.0.1', TCP, sport=8000)
     it.talk()
     it.close()
@@ -265,7 +264,7 @@ def test_answers_come_by_another_interface_with_the_same_address(net):
 def test_the_server_asks_itself_by_an_alias_on_its_own_wire(net, who, ports):
     """It may be of another network than the interface."""
     server = getattr(net, who)
-    net.gateway.sh(f'ifconfig eth0:0 192.0.2.1 netmask 255.255.255.0 broadcast 192.0.2.255; '
+    net.gateway.sh('ifconfig eth0:0 192.0.2.1 netmask 255.255.255.0 broadcast 192.0.2.255; '
                    'route add -host 192.0.2.1 dev eth0:0; route add -host 172.16.0.5 dev eth0; '
                    f'ipportfw -A -t192.0.2.1/8100 -R {server.ip}/80')
     for client, sport in zip((net.one, server), ports):

@@ -21,9 +21,8 @@ def net():
 
 
 def settled(gateway):
-    """The books, when no connection is left."""
+    """Wait until no connection is left."""
     gateway.until('[ $(wc -l </proc/net/ip_masquerade) = 1 ]', timeout=120)
-    return books(gateway)
 
 
 def cycles(gateway, number):
@@ -52,14 +51,16 @@ def connections(net, sports):
 
 def test_rules_leave_nothing_behind(net):
     cycles(net.gateway, 20)
-    before = settled(net.gateway)
+    settled(net.gateway)
+    before = books(net.gateway)
     cycles(net.gateway, CYCLES)
     comes_back(net.gateway, before)
 
 
 def test_connections_leave_nothing_behind(net):
     connections(net, range(1000, 1100))
-    before = settled(net.gateway)
+    settled(net.gateway)
+    before = books(net.gateway)
     for cycle in range(10):
         connections(net, range(2000, 2100))
     settled(net.gateway)

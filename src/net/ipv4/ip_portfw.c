@@ -1731,7 +1731,7 @@ static int in_slow(struct sk_buff **skb_p, struct device *dev, __u16 *ports,
 		answered = find_out(iph->protocol, iph->saddr, ports[0],
 					iph->daddr, ports[1]);
 		if (answered && answered->flags & (CONN_TWIN | CONN_SELF)) {
-			/* or what was inside is ourselves by now */
+			/* not from there, or what was inside is ourselves now */
 			if (forged(skb, dev) || skb->data_skb)
 				return -1;
 			c = answered;
